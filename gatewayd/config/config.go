@@ -1,0 +1,89 @@
+package config
+
+import (
+	"time"
+
+	"edgegateway/adapters/field"
+)
+
+// Config is a whole configuration, defaults filled in: the file and its drop-ins, with profiles resolved.
+type Config struct {
+	Files     []string // what was read, in order
+	Gateway   Gateway
+	Platforms []Platform // [platform] first, then each [[also]]; empty when no [platform] is given
+	Buffer    Buffer
+	Web       Web
+	Operators []Operator
+	Lines     []Line   // only those that can run
+	Devices   []Device // only those that can run
+}
+
+// Gateway is [gateway].
+type Gateway struct {
+	Name string
+	Site string
+}
+
+// Platform is [platform] or one [[also]].
+type Platform struct {
+	Name          string // of the destination: "platform" for the first; the books are kept by it
+	Dialect       string
+	Servers       []string // tried in turn: "mqtt://host:1883", "mqtts://host:8883"
+	Client        string   // MQTT client id
+	Prefix        string
+	Username      string
+	Secret        string // name of a file in the credentials folder
+	CA            string // names of PEM files in the credentials folder (or absolute paths)
+	Cert          string
+	Key           string
+	UnsignedVerbs []string
+	KeepAlive     time.Duration
+	Options       map[string]string // keys of one dialect: group, primary_host, …
+}
+
+// Buffer is [buffer].
+type Buffer struct {
+	Limit        int64         // bytes of flash, never exceeded
+	Keep         time.Duration // age limit
+	Commit       time.Duration // deadline of readings; 1 s by default
+	DurableFirst bool          // everything is durable before it leaves
+}
+
+// Web is [web].
+type Web struct{ Listen string } // "" for no local page
+
+// Operator is one [[operator]]: who may command this gateway.
+type Operator struct {
+	Name  string
+	Key   []byte // Ed25519 public key, 32 bytes
+	Verbs []string
+}
+
+// Line is one [[line]]: exactly one of Port, Host and Radio is set.
+type Line struct {
+	Name    string
+	Port    string // a serial port
+	Mode    string // "9600 8N1"
+	RS485   bool   // the driver switches the transmitter by the kernel's RS-485 mode
+	Host    string // "192.0.2.20:502"
+	Framing string // "tcp" (Modbus TCP) or "rtu" for a host; "rtu" for a port
+	Radio   string // "hci0"
+	Timeout time.Duration
+}
+
+// Deadband is how far a value must move before it is sent again under only_changes.
+type Deadband struct {
+	Absolute float64 // in the tag's unit; 0 when Percent is set
+	Percent  float64 // of the last value sent
+}
+
+// Device is one [[device]], its tags resolved from its profile and from its [[tag]] entries.
+type Device struct {
+	field.Device
+	Every       time.Duration
+	Slow        time.Duration       // period of the slow group
+	SilentAfter time.Duration       // of a device that speaks unasked
+	OnlyChanges map[string]Deadband // tag → deadband; "" is the rule for every other tag; nil when all is sent
+	Heartbeat   time.Duration       // under only_changes, an unchanged value is sent this often all the same
+	Writable    []string
+}
