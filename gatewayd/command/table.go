@@ -1,0 +1,136 @@
+package command
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"edgegateway/adapters/field"
+)
+
+// Level is how much a verb can do, least first.
+type Level uint8
+
+// The levels. Observe changes nothing; Operate moves things in the field; Configure changes what the gateway does;
+// Admin can stop it.
+const (
+	Observe Level = iota
+	Operate
+	Configure
+	Admin
+)
+
+// Verb is one thing that the gateway can be asked to do.
+type Verb struct {
+	Name  string
+	Level Level
+	Args  string // how its arguments are written on the command line
+	Does  string // one line for people
+	// Run does it. The result is encoded as JSON. An *Error decides the reply's code; other errors are judged by
+	// what they wrap (see codeOf).
+	Run func(ctx context.Context, args json.RawMessage) (any, error)
+}
+
+// Table is all that the gateway can be asked to do. It is built once and not changed afterwards.
+type Table struct {
+	gateway string
+	verbs   []Verb
+}
+
+// NewTable makes the table of a gateway's verbs.
+func NewTable(gateway string, verbs ...Verb) *Table {
+	return &Table{gateway: gateway, verbs: verbs}
+}
+
+// Verbs lists the table, in its order.
+func (t *Table) Verbs() []Verb { return t.verbs }
+
+// Find looks a verb up.
+func (t *Table) Find(name string) (Verb, bool) {
+	i := slices.IndexFunc(t.verbs, func(v Verb) bool { return v.Name == name })
+	if i < 0 {
+		return Verb{}, false
+	}
+	return t.verbs[i], true
+}
+
+// Do runs a request that was already judged to be allowed up to the given level, and answers it. It never panics
+// and never answers twice.
+func (t *Table) Do(ctx context.Context, r Request, allowed Level) Reply {
+	reply := Reply{V: 1, ID: r.ID, Gateway: t.gateway, Verb: r.Verb, Code: OK}
+	verb, ok := t.Find(r.Verb)
+	var result any
+	var err error
+	switch {
+	case !ok:
+		err = &Error{UnknownVerb, fmt.Sprintf("there is no verb %q; there are: %s", r.Verb, t.names())}
+	case verb.Level > allowed:
+		err = &Error{Unauthorized, fmt.Sprintf("%s is not allowed here; use the command line on the gateway", r.Verb)}
+	default:
+		result, err = verb.Run(ctx, r.Args)
+	}
+	if err == nil && result != nil {
+		reply.Result, err = json.Marshal(result)
+	}
+	if err != nil {
+		reply.Code, reply.Text = codeOf(err), err.Error()
+	}
+	reply.T = time.Now().UnixMilli()
+	return reply
+}
+
+func (t *Table) names() string {
+	names := make([]string, len(t.verbs))
+	for i, v := range t.verbs {
+		names[i] = v.Name
+	}
+	return strings.Join(names, ", ")
+}
+
+// Error is a refusal with its code.
+type Error struct {
+	Code Code
+	Text string
+}
+
+func (e *Error) Error() string { return e.Text }
+
+// Invalidf says that a request's arguments cannot be meant.
+func Invalidf(format string, args ...any) error {
+	return &Error{Invalid, fmt.Sprintf(format, args...)}
+}
+
+// codeOf finds the contract's code for an error.
+func codeOf(err error) Code {
+	var e *Error
+	switch {
+	case errors.As(err, &e):
+		return e.Code
+	case errors.Is(err, field.ErrSilent), errors.Is(err, field.ErrAbsent), errors.Is(err, context.DeadlineExceeded):
+		return TimedOut
+	case errors.Is(err, field.ErrRange), errors.Is(err, field.ErrReadOnly):
+		return Refused
+	case errors.Is(err, field.ErrUnknownTag):
+		return Invalid
+	default:
+		return Failed
+	}
+}
+
+// Decode reads a verb's arguments strictly: a member that the verb does not know is an error that names it.
+func Decode(args json.RawMessage, into any) error {
+	if len(args) == 0 {
+		args = json.RawMessage("{}")
+	}
+	d := json.NewDecoder(strings.NewReader(string(args)))
+	d.DisallowUnknownFields()
+	d.UseNumber()
+	if err := d.Decode(into); err != nil {
+		return Invalidf("the arguments cannot be read: %s", strings.TrimPrefix(err.Error(), "json: "))
+	}
+	return nil
+}

@@ -1,0 +1,133 @@
+// Package health says what is wrong now, in words and numbers: the status that the command line, the local page and
+// the platforms show, and the same figures as Prometheus metrics.
+//
+// It promises that both come from one snapshot type, so they never disagree on what a thing is called. It measures
+// nothing itself: whoever owns a figure counts it, and the daemon fills a Status in. It is the only importer of the
+// Prometheus client.
+package health
+
+// Status is one screen: all that is known of the daemon at one moment. Times are Unix milliseconds, UTC; durations are
+// seconds; counters count from the start of the daemon unless they say otherwise.
+type Status struct {
+	Gateway   string     `json:"gateway"`
+	Site      string     `json:"site,omitempty"`
+	Version   string     `json:"version"`
+	Now       int64      `json:"now"`
+	Since     int64      `json:"since"`
+	Problems  []string   `json:"problems"` // what is wrong now, in the installer's words; empty when all is well
+	Clock     Clock      `json:"clock"`
+	Platforms []Platform `json:"platforms"`
+	Buffer    Buffer     `json:"buffer"`
+	Lines     []Line     `json:"lines"`
+	Devices   []Device   `json:"devices"`
+	Process   Process    `json:"process"`
+}
+
+// Clock is what time the box takes it to be, and whether to believe that.
+type Clock struct {
+	Synchronised bool   `json:"synchronised"`
+	Source       string `json:"source,omitempty"` // who says so
+}
+
+// Platform is one destination.
+type Platform struct {
+	Name        string  `json:"name"`
+	Dialect     string  `json:"dialect"`
+	Connected   bool    `json:"connected"`
+	Server      string  `json:"server,omitempty"`
+	Since       int64   `json:"since,omitempty"` // of the connection, or of its absence
+	Cut         bool    `json:"cut,omitempty"`   // our own uplink is cut on purpose (a drill)
+	LastError   string  `json:"last_error,omitempty"`
+	Attempts    uint64  `json:"attempts"`
+	Connects    uint64  `json:"connects"`
+	Messages    uint64  `json:"messages"`
+	Records     uint64  `json:"records"`
+	Bytes       uint64  `json:"bytes"` // of payload
+	InFlight    int64   `json:"in_flight_bytes"`
+	Window      int64   `json:"window_bytes"`
+	AckDelay    float64 `json:"ack_delay_s"`
+	Backlog     uint64  `json:"backlog"`     // records that wait for this destination, on flash or in memory
+	BacklogAge  float64 `json:"backlog_age"` // seconds, of the oldest
+	Books       []Books `json:"books"`       // one for each class
+	Undelivered uint64  `json:"undelivered"` // taken and not yet acknowledged, all classes
+	NotInBuild  bool    `json:"not_in_build,omitempty"`
+}
+
+// Books is the account of one class for one destination, in records: Taken = Delivered + Buffered + Lost, always.
+type Books struct {
+	Class     string `json:"class"`
+	Taken     uint64 `json:"taken"`
+	Delivered uint64 `json:"delivered"`
+	Buffered  uint64 `json:"buffered"`
+	Lost      uint64 `json:"lost"`
+}
+
+// Balanced says that the books of every destination add up.
+func (s *Status) Balanced() bool {
+	for _, p := range s.Platforms {
+		for _, b := range p.Books {
+			if b.Taken != b.Delivered+b.Buffered+b.Lost {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// Buffer is the store.
+type Buffer struct {
+	Durable      bool   `json:"durable"` // false while there is no usable store and records live in memory alone
+	Trouble      string `json:"trouble,omitempty"`
+	Epoch        uint32 `json:"epoch"`
+	HeadRecords  uint64 `json:"head_records"`
+	HeadBytes    int64  `json:"head_bytes"`
+	BlockRecords uint64 `json:"block_records"` // on flash and still owed to somebody
+	DiskBytes    int64  `json:"disk_bytes"`
+	Limit        int64  `json:"limit_bytes"`
+	FreeBytes    int64  `json:"free_bytes"` // of the file system
+	Commits      uint64 `json:"commits"`
+	Written      uint64 `json:"written_bytes"` // handed to the store's files
+	Taken        uint64 `json:"taken"`
+	Lost         uint64 `json:"lost"` // records declared lost to some destination
+}
+
+// Line is one physical line.
+type Line struct {
+	Name      string  `json:"name"`
+	Where     string  `json:"where"` // "/dev/ttyS1 9600 8N1", "192.0.2.20:502"
+	Up        bool    `json:"up"`
+	LastError string  `json:"last_error,omitempty"`
+	Occupancy float64 `json:"occupancy"` // share of the last minute in which the line was busy, 0 … 1
+	Exchanges uint64  `json:"exchanges"`
+	Timeouts  uint64  `json:"timeouts"`
+	Garbage   uint64  `json:"garbage"`
+	Opens     uint64  `json:"opens"`
+	Sent      uint64  `json:"tx_bytes"`
+	Received  uint64  `json:"rx_bytes"`
+	Framing   uint64  `json:"framing_errors"`
+	Parity    uint64  `json:"parity_errors"`
+}
+
+// Device is one box on a line.
+type Device struct {
+	Name     string  `json:"name"`
+	Line     string  `json:"line"`
+	Address  string  `json:"address"`
+	State    string  `json:"state"` // "good", "partly", "offline", "line down", "starting", or "not run: …"
+	LastGood int64   `json:"last_good,omitempty"`
+	Good     int     `json:"good"` // tags with a value
+	Bad      int     `json:"bad"`  // tags without
+	Polls    uint64  `json:"polls"`
+	Failures uint64  `json:"failures"`
+	Missed   uint64  `json:"missed"`       // periods in which no read could start in time
+	P95      float64 `json:"interval_p95"` // seconds between two good reads of the main group
+	Period   float64 `json:"period"`       // seconds, as configured
+}
+
+// Process is the daemon itself.
+type Process struct {
+	Goroutines int   `json:"goroutines"`
+	HeapBytes  int64 `json:"heap_bytes"`
+	RSSBytes   int64 `json:"rss_bytes"`
+	PeakBytes  int64 `json:"rss_peak_bytes"`
+}
