@@ -1,0 +1,170 @@
+package systemd
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// directives reads a unit file: section and key → its values, in order.
+func directives(t *testing.T, path string) map[string][]string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string][]string{}
+	section := ""
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSpace(line)
+		switch key, value, assigns := strings.Cut(line, "="); {
+		case line == "" || line[0] == '#' || line[0] == ';':
+		case line[0] == '[':
+			section = strings.Trim(line, "[]")
+		case assigns:
+			found[section+" "+key] = append(found[section+" "+key], value)
+		default:
+			t.Errorf("%s: neither a section nor an assignment: %q", path, line)
+		}
+	}
+	return found
+}
+
+func TestUnitAgreesWithTheCode(t *testing.T) {
+	unit := directives(t, "gatewayd.service")
+	folders := FoldersFrom(func(string) string { return "" })
+	want := map[string]string{
+		"Service Type":                   "notify",
+		"Service NotifyAccess":           "main",
+		"Service ExecStart":              "/usr/bin/gatewayd run",
+		"Service Restart":                "always",
+		"Service User":                   "gatewayd",
+		"Service Group":                  "gatewayd",
+		"Unit StartLimitIntervalSec":     "0",
+		"Service ConfigurationDirectory": filepath.Base(folders.Configuration),
+		"Service StateDirectory":         filepath.Base(folders.State),
+		"Service RuntimeDirectory":       filepath.Base(folders.Runtime),
+	}
+	for key, value := range want {
+		if got := unit[key]; !slices.Equal(got, []string{value}) {
+			t.Errorf("%s: %q, want only %q", key, got, value)
+		}
+	}
+	durations := map[string]time.Duration{
+		"Service WatchdogSec":    WatchdogInterval,
+		"Service TimeoutStopSec": StopTimeout,
+	}
+	for key, value := range durations {
+		got, err := time.ParseDuration(strings.Join(unit[key], " "))
+		if err != nil || got != value {
+			t.Errorf("%s: %q, the code says %v (%v)", key, unit[key], value, err)
+		}
+	}
+	// A gateway that waits for a network, or for the right time, before it reads its meters has missed its purpose.
+	for _, key := range []string{"After", "Wants", "Requires", "BindsTo", "PartOf"} {
+		for _, value := range unit["Unit "+key] {
+			if strings.Contains(value, "network") || strings.Contains(value, "time-") {
+				t.Errorf("%s=%s: the start must not depend on it", key, value)
+			}
+		}
+	}
+}
+
+func TestUnitIsValid(t *testing.T) {
+	if _, err := exec.LookPath("systemd-analyze"); err != nil {
+		t.Skip("systemd-analyze is not installed")
+	}
+	text, err := os.ReadFile("gatewayd.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// verify wants the program to be there, which it is only once the package is installed.
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "gatewayd.service")
+	if err := os.WriteFile(path, []byte(strings.ReplaceAll(string(text), "/usr/bin/gatewayd", self)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"verify", "--man=no", path},
+		{"security", "--offline=true", "--threshold=20", "--no-pager", path}, // the threshold counts tenths
+	} {
+		out, err := exec.Command("systemd-analyze", args...).CombinedOutput()
+		if err != nil || args[0] == "verify" && len(out) > 0 {
+			t.Errorf("systemd-analyze %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+	}
+}
+
+// TestPackageFilesAgree holds the unit against the files that make its user and its devices usable.
+func TestPackageFilesAgree(t *testing.T) {
+	unit := directives(t, "gatewayd.service")
+	read := func(name string) string {
+		text, err := os.ReadFile(filepath.Join("..", "packaging", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	folders := FoldersFrom(func(string) string { return "" })
+	user := ""
+	for line := range strings.Lines(read("sysusers.conf")) {
+		if f := strings.Fields(line); len(f) > 1 && f[0] == "u" {
+			user = f[1]
+			if !strings.Contains(line, folders.State) {
+				t.Errorf("sysusers.conf: the home of %s is not %s: %s", user, folders.State, line)
+			}
+		}
+	}
+	if got := unit["Service User"]; !slices.Equal(got, []string{user}) {
+		t.Errorf("the unit runs as %q, sysusers.conf makes %q", got, user)
+	}
+	allowed := strings.Join(unit["Service DeviceAllow"], "\n")
+	for _, module := range strings.Fields(withoutComments(read("modules-load.conf"))) {
+		class := map[string]string{"usbserial": "char-ttyUSB", "cdc_acm": "char-ttyACM"}[module]
+		if class == "" || !strings.Contains(allowed, class+" rw") {
+			t.Errorf("modules-load.conf loads %s; the unit allows no device of it:\n%s", module, allowed)
+		}
+	}
+	groups := strings.Fields(strings.Join(unit["Service SupplementaryGroups"], " "))
+	rules := withoutComments(read("70-gatewayd.rules"))
+	if _, after, ok := strings.Cut(rules, `GROUP="`); !ok {
+		t.Error("70-gatewayd.rules gives the ports to no group")
+	} else if group, _, _ := strings.Cut(after, `"`); !slices.Contains(groups, group) {
+		t.Errorf("70-gatewayd.rules gives the ports to %q, the unit's groups are %q", group, groups)
+	}
+}
+
+func withoutComments(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		if !strings.HasPrefix(line, "#") {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
+}
+
+func TestFolders(t *testing.T) {
+	environment := map[string]string{
+		"STATE_DIRECTORY":       "/var/lib/a:/var/lib/b",
+		"RUNTIME_DIRECTORY":     "/run/a",
+		"CREDENTIALS_DIRECTORY": "/run/credentials/a.service",
+	}
+	got := FoldersFrom(func(name string) string { return environment[name] })
+	want := Folders{
+		Configuration: "/etc/gatewayd",
+		State:         "/var/lib/a",
+		Runtime:       "/run/a",
+		Credentials:   "/run/credentials/a.service",
+	}
+	if got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
