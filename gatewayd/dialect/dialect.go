@@ -9,6 +9,10 @@ import (
 	"edgegateway/gatewayd/command"
 )
 
+// MaxPayload is the longest payload, in bytes, that a dialect may make of more than one record: large platforms close
+// the connection over anything above 128 kB, and the rest of a batch would be lost time on a slow link.
+const MaxPayload = 128_000
+
 // Message is one MQTT message, in either direction.
 type Message struct {
 	Topic    string
