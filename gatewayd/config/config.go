@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"edgegateway/adapters/field"
+	"edgegateway/adapters/profile/strict"
 )
 
 // Config is a whole configuration, defaults filled in: the file and its drop-ins, with profiles resolved.
@@ -16,6 +17,9 @@ type Config struct {
 	Operators []Operator
 	Lines     []Line   // only those that can run
 	Devices   []Device // only those that can run
+
+	main   string                     // the main file
+	tables map[tableKey]*strict.Table // where everything stands, for Locate
 }
 
 // Gateway is [gateway].

@@ -1,0 +1,64 @@
+package profile
+
+import (
+	"fmt"
+	"math"
+
+	"edgegateway/adapters/field"
+	"edgegateway/adapters/profile/strict"
+)
+
+// LongestString is the most bytes that a tag of type string may have.
+const LongestString = 250
+
+// ReadTag reads a [[tag]], in a profile or in a configuration: its keys are the same in both. where names what the
+// tag belongs to (device "pump-1"); own are the keys that only its protocol knows. The notations of at, type, order
+// and mask are the protocol's and are judged by its driver.
+func ReadTag(t *strict.Table, where string, own []string) field.Tag {
+	t.Where = where + ": tag"
+	tag := field.Tag{Name: t.NeedName("name", `such as name = "voltage_l1"`)}
+	if tag.Name != "" {
+		t.Where = fmt.Sprintf("%s: tag %q", where, tag.Name)
+	}
+	tag.At = t.Need("at", `where the tag stands, in the protocol's notation: at = "input 100"`)
+	tag.Type = t.Text("type")
+	tag.Length = int(t.Integer("length", 1, LongestString))
+	tag.Order = t.Text("order")
+	tag.Scale = t.Number("scale", 0)
+	if t.Has("scale") && tag.Scale == 0 && !t.Failed() {
+		t.Complain("scale", "this makes every value 0", "value = raw × scale + offset; leave the key out for 1")
+	}
+	tag.Offset = t.Number("offset", 0)
+	tag.Unit = t.Text("unit")
+	tag.Group = t.OneOf("group", field.MainGroup, field.MainGroup, field.SlowGroup)
+	tag.Event = t.OneOf("class", "reading", "reading", "event") == "event"
+	tag.Null = t.ScalarList("null")
+	tag.Enum = t.Scalars("enum")
+	tag.Mask = t.Scalar("mask")
+	tag.Limits = readLimits(t.Inner("limits"))
+	for _, key := range own {
+		if t.Has(key) {
+			if tag.Extra == nil {
+				tag.Extra = map[string]string{}
+			}
+			tag.Extra[key] = t.Scalar(key)
+		}
+	}
+	t.Done(nil)
+	return tag
+}
+
+func readLimits(t *strict.Table) *field.Limits {
+	if t == nil {
+		return nil
+	}
+	l := &field.Limits{Min: t.Number("min", math.Inf(-1)), Max: t.Number("max", math.Inf(1))}
+	switch {
+	case !t.Has("min") && !t.Has("max"):
+		t.Complain("", "there is no limit in it", "write limits = { min = 0, max = 50 }, in the tag's unit")
+	case l.Min > l.Max:
+		t.Complain("min", fmt.Sprintf("this is above max = %v", l.Max), "nothing could be written; exchange the two")
+	}
+	t.Done(nil)
+	return l
+}
