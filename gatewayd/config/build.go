@@ -68,8 +68,8 @@ func (b Build) dialectWith(option string) string {
 	return ""
 }
 
-// tagKeys are the keys of tags by protocol.
-func (b Build) tagKeys() profile.Keys {
+// TagKeys are the keys that only one protocol's tags have, by protocol.
+func (b Build) TagKeys() profile.Keys {
 	keys := profile.Keys{}
 	for name, p := range b.Protocols {
 		keys[name] = p.TagKeys

@@ -97,7 +97,7 @@ func (l *loader) unreadable(name string, err error) {
 }
 
 func (l *loader) loadProfiles() {
-	keys := l.build.tagKeys()
+	keys := l.build.TagKeys()
 	l.profiles = map[string]*profile.Profile{}
 	for _, p := range profile.Library(keys, &l.report) {
 		l.profiles[p.Name] = p
