@@ -50,13 +50,20 @@ var ErrTimeout = errors.New("no answer in time")
 
 // GarbageError says that bytes came, but no answer among them.
 type GarbageError struct {
-	Got []byte // the first bytes of it, a copy
+	Got []byte // the first bytes of it, at most 64, a copy
 	N   int    // how many came
+	Err error  // the Framer's own, when it ended the exchange; else nil
 }
 
 func (e *GarbageError) Error() string {
-	return fmt.Sprintf("%d bytes came, but no valid answer among them: % x", e.N, e.Got)
+	s := fmt.Sprintf("%d bytes came, but no valid answer among them: % x", e.N, e.Got)
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	return s
 }
+
+func (e *GarbageError) Unwrap() error { return e.Err }
 
 // DownError says that there is no line to speak on, and what would help.
 type DownError struct {
