@@ -1,0 +1,61 @@
+package collect
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"edgegateway/adapters/field"
+)
+
+// utterance is what a listener told: a record, or that it failed.
+type utterance struct {
+	record field.Record
+	err    error
+}
+
+// listen keeps the listener listening, and brings what it hears into the loop.
+func (l *Loop) listen(ctx context.Context) {
+	bring := func(u utterance) {
+		select {
+		case l.heard <- u:
+		case <-ctx.Done():
+		}
+	}
+	for ctx.Err() == nil {
+		err := l.o.Listen(ctx, func(r field.Record) {
+			r.At = l.o.Stamp()
+			bring(utterance{record: r})
+		})
+		if ctx.Err() != nil {
+			return
+		}
+		bring(utterance{err: fmt.Errorf("listening ended: %w", err)})
+		select {
+		case <-ctx.Done():
+		case <-time.After(again):
+		}
+	}
+}
+
+// hear takes what was told. A record of a device that is not on the line is of no interest.
+func (l *Loop) hear(h utterance) {
+	now := l.now()
+	if h.err != nil {
+		l.lineFailed(now, l.o.Stamp(), h.err)
+		return
+	}
+	u, ok := l.byName[h.record.Group.Device]
+	if !ok {
+		return
+	}
+	for _, p := range u.plans {
+		if p.group.Name == h.record.Group.Name {
+			l.lineWorks(now, h.record.At)
+			l.tally(u, now, 0, nil)
+			l.answered(u, now, h.record.At)
+			l.deliver(p, h.record, now)
+			return
+		}
+	}
+}
