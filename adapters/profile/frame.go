@@ -33,9 +33,9 @@ func readFrame(t *strict.Table) Frame {
 		Request: readHex(t, "request"),
 		Answer:  readHex(t, "answer"),
 		Expect:  map[string]strict.Value{},
-		Quality: t.Scalars("quality"),
+		Quality: t.Scalars("quality", `write quality = { tag = "invalid" }`),
 	}
-	if expect := t.Inner("expect"); expect != nil {
+	if expect := t.Inner("expect", "write expect = { tag = value, … }"); expect != nil {
 		for _, k := range expect.Keys() {
 			if expect.Scalar(k); !expect.Failed() {
 				f.Expect[k], _ = expect.Find(k)

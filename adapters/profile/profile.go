@@ -172,6 +172,7 @@ func (p *Profile) addTag(t *strict.Table, own []string) {
 	tag := ReadTag(t, p.root.Where, own)
 	if p.Tag(tag.Name) != nil {
 		t.Complain("name", "another tag of this profile has this name", "give each tag a name of its own")
+		return
 	}
 	p.Tags = append(p.Tags, tag)
 }

@@ -11,6 +11,8 @@ import (
 // LongestString is the most bytes that a tag of type string may have.
 const LongestString = 250
 
+const limitsHint = "write limits = { min = 0, max = 50 }, in the tag's unit"
+
 // ReadTag reads a [[tag]], in a profile or in a configuration: its keys are the same in both. where names what the
 // tag belongs to (device "pump-1"); own are the keys that only its protocol knows. The notations of at, type, order
 // and mask are the protocol's and are judged by its driver.
@@ -33,9 +35,9 @@ func ReadTag(t *strict.Table, where string, own []string) field.Tag {
 	tag.Group = t.OneOf("group", field.MainGroup, field.MainGroup, field.SlowGroup)
 	tag.Event = t.OneOf("class", "reading", "reading", "event") == "event"
 	tag.Null = t.ScalarList("null")
-	tag.Enum = t.Scalars("enum")
+	tag.Enum = t.Scalars("enum", `write what each raw value means: enum = { 0 = "off", 1 = "on" }`)
 	tag.Mask = t.Scalar("mask")
-	tag.Limits = readLimits(t.Inner("limits"))
+	tag.Limits = readLimits(t.Inner("limits", limitsHint))
 	for _, key := range own {
 		if t.Has(key) {
 			if tag.Extra == nil {
@@ -55,7 +57,7 @@ func readLimits(t *strict.Table) *field.Limits {
 	l := &field.Limits{Min: t.Number("min", math.Inf(-1)), Max: t.Number("max", math.Inf(1))}
 	switch {
 	case !t.Has("min") && !t.Has("max"):
-		t.Complain("", "there is no limit in it", "write limits = { min = 0, max = 50 }, in the tag's unit")
+		t.Complain("", "there is no limit in it", limitsHint)
 	case l.Min > l.Max:
 		t.Complain("min", fmt.Sprintf("this is above max = %v", l.Max), "nothing could be written; exchange the two")
 	}

@@ -87,7 +87,7 @@ type Device struct {
 	Every       time.Duration
 	Slow        time.Duration       // period of the slow group
 	SilentAfter time.Duration       // of a device that speaks unasked
-	OnlyChanges map[string]Deadband // tag → deadband; "" is the rule for every other tag; nil when all is sent
+	OnlyChanges map[string]Deadband // tag → deadband; "" is the rule for every other tag, and without it they are always sent; nil when all is sent
 	Heartbeat   time.Duration       // under only_changes, an unchanged value is sent this often all the same
 	Writable    []string
 }

@@ -32,7 +32,11 @@ type deviceEntry struct {
 
 func (l *loader) readDevices() {
 	var entries []*deviceEntry
-	for _, t := range l.tables("device") {
+	tables := l.tables("device")
+	if len(tables) == 0 && l.config.Gateway.Name != "" {
+		l.report.Add(l.config.Problem(Warning, KindGateway, "", "", "there is no [[device]]: nothing is polled", ""))
+	}
+	for _, t := range tables {
 		e := &deviceEntry{table: t}
 		e.Name = t.NeedName("name", `a name for the device: name = "pump-1"`)
 		if e.Name != "" {
@@ -127,7 +131,7 @@ func (l *loader) readDevice(e *deviceEntry) {
 		t.Complain("silent_after", "the device is polled and does not speak by itself", "leave the key out: a polled device that does not answer is marked at once")
 	}
 	e.Quirks = maps.Clone(defaults.Quirks)
-	for key, value := range t.Scalars("quirks") {
+	for key, value := range t.Scalars("quirks", `write what the device does otherwise: quirks = { max_registers = 60 }`) {
 		if e.Quirks == nil {
 			e.Quirks = map[string]string{}
 		}
@@ -239,14 +243,15 @@ func (l *loader) readTags(e *deviceEntry, kind *profile.Profile) {
 		tag := profile.ReadTag(t, e.table.Where, own)
 		if kind != nil && kind.Tag(tag.Name) != nil {
 			t.Complain("name", fmt.Sprintf("profile %q has a tag of this name", e.Profile), "give the tag another name, or put a profile of your own into the profiles folder")
-		}
-		if tag.Name != "" {
+		} else if tag.Name != "" {
 			l.claim(KindTag, e.Name+"/"+tag.Name, t)
 		}
 		if t.Failed() {
 			e.table.Fail()
 		}
-		e.Tags = append(e.Tags, tag)
+		if e.tagIndex(tag.Name) < 0 {
+			e.Tags = append(e.Tags, tag)
+		}
 	}
 	if len(e.Tags) == 0 && e.Profile == "" && e.table.Has("protocol") {
 		e.table.Complain("", "the device has no tags", fmt.Sprintf("name a profile, or add a [[tag]] with device = %q for each tag", e.Name))
@@ -280,7 +285,7 @@ func (e *deviceEntry) readOnlyChanges() {
 			e.OnlyChanges = map[string]Deadband{"": {}}
 		}
 	default:
-		e.readDeadbands(t.Inner(key))
+		e.readDeadbands(t.Inner(key, `write only_changes = true, or { level = "2%" }, with "*" for every other tag`))
 	}
 	e.Heartbeat = t.Duration("heartbeat", 0, time.Second, profile.MostPeriod)
 	switch {

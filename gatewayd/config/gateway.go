@@ -230,7 +230,7 @@ func readServers(t *strict.Table) []string {
 		case ports[u.Scheme] == "":
 			fault = fmt.Sprintf("there is no scheme %q", u.Scheme)
 		case u.User != nil:
-			fault = "user and password do not stand here, but under username and secret"
+			fault, v = "user and password do not stand here, but under username and secret", v.Hidden()
 		case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "":
 			fault = "nothing may follow the port"
 		default:
@@ -261,7 +261,8 @@ func readCredential(t *strict.Table, key string, path bool) string {
 	} else {
 		hint += "; never the secret itself"
 	}
-	t.Complain(key, "this is no name of a file", hint)
+	v, _ := t.Find(key)
+	t.ComplainOf(key, v.Hidden(), "this is no name of a file", hint)
 	return ""
 }
 

@@ -28,9 +28,9 @@ func (l *loader) readLines() {
 		}
 		l.claim(KindLine, e.Name, t)
 		e.read()
-		if first := ports[e.Port]; e.Port != "" && first != nil {
+		if first := ports[e.Port]; first != nil {
 			t.Complain("port", "another line has this port: "+first.Locate("port").String(), "one [[line]] a port; many devices may hang on it")
-		} else {
+		} else if e.Port != "" {
 			ports[e.Port] = t
 		}
 		if !t.Failed() && !l.build.runsOn(e.kind) {

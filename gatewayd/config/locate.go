@@ -112,11 +112,11 @@ func (c *Config) deviceProblem(device string, e *field.DeviceError) Problem {
 	if t == nil {
 		return c.Problem(Error, KindDevice, device, "", text, e.Hint)
 	}
+	if quirks := t.Inner("quirks", ""); quirks != nil && quirks.Has(key) {
+		return quirks.Problem(key, e.Problem, e.Hint)
+	}
 	if t.Has(key) {
 		return c.Problem(Error, KindDevice, device, key, e.Problem, e.Hint)
-	}
-	if quirks := t.Inner("quirks"); quirks != nil && quirks.Has(key) {
-		return quirks.Problem(key, e.Problem, e.Hint)
 	}
 	return c.Problem(Error, KindDevice, device, "profile", text, e.Hint)
 }

@@ -17,11 +17,10 @@ type Document struct {
 	File   string
 	Root   *Table   // the keys above the first heading
 	Tables []*Table // one for each heading, in the order of the file
-	Lost   bool     // a heading could not be read, so a table is missing; a complaint says so
 }
 
-// Parse reads a file's text. Syntax errors go to the report, at most one for each table, and the reading goes on
-// behind them: a table with one is marked as failed and complains about no missing key. fatal names the tables whose
+// Parse reads a file's text. Syntax errors go to the report, and the reading goes on in the next line: the table that
+// they are in is marked as failed and complains about no missing key. fatal names the tables whose
 // faults are fatal.
 func Parse(file string, text []byte, report *Report, fatal ...string) *Document {
 	d := &Document{File: file}
@@ -74,20 +73,30 @@ func (r *reader) syntaxError(err error) int {
 		next = offset + i + 1
 	}
 	line := strings.TrimSpace(string(r.text[start:next]))
-	heading := strings.HasPrefix(line, "[")
-	if !r.table.broken {
+	heading, where := strings.HasPrefix(line, "["), r.table.Where
+	if heading {
+		where = ""
+	}
+	// Behind a fault in a list of several lines the rest of the list makes no sense either: only what is surely a line
+	// of its own is worth another complaint.
+	if !r.table.broken || heading || looksLikeKey(line) {
 		r.report.Add(Problem{
-			Place: r.place(offset), Where: r.table.Where, Fatal: heading || r.table.Fatal,
+			Place: r.place(offset), Where: where, Fatal: heading || r.table.Fatal,
 			Text: "this cannot be read: " + err.Error(), Hint: syntaxHint(line, err.Error()),
 		})
 	}
 	if heading {
 		// What follows belongs to a table whose name is not known. It is read into one that nobody will look at.
-		r.doc.Lost = true
 		r.table = &Table{report: &Report{}}
 	}
 	r.table.broken, r.table.failed = true, true
 	return next
+}
+
+// looksLikeKey says whether a line begins with key =.
+func looksLikeKey(line string) bool {
+	key, _, ok := strings.Cut(line, "=")
+	return ok && GoodName(strings.TrimSpace(key))
 }
 
 func syntaxHint(line, fault string) string {
@@ -177,12 +186,20 @@ func (r *reader) value(t *Table, n *unstable.Node, at, end int, key string) Valu
 	case unstable.Array:
 		for it := n.Children(); it.Next(); {
 			item := it.Node()
+			// The parser does not tell where a list or a table in a list ends, nor where such a list begins.
 			from, to := at, at
 			if item.Raw.Length > 0 {
 				from = r.base + int(item.Raw.Offset)
 				to = from + int(item.Raw.Length)
 			}
-			v.items = append(v.items, r.value(t, item, from, to, key))
+			iv := r.value(t, item, from, to, key)
+			switch iv.kind {
+			case unstable.Array:
+				iv.raw = "[…]"
+			case unstable.InlineTable:
+				iv.raw = "{…}"
+			}
+			v.items = append(v.items, iv)
 		}
 	case unstable.InlineTable:
 		v.table = &Table{Place: v.Place, Name: key, parent: t, report: t.report}

@@ -5,22 +5,29 @@ import (
 	"strings"
 )
 
-// Choices is a hint on a word that is not among those allowed: the nearest of them, if any is near, and all of them.
+// mostChoices is how many words a hint lists.
+const mostChoices = 20
+
+// Choices is a hint on a word that is not among those allowed: the nearest of them, if any is near, and all of them,
+// or the first when they are many.
 func Choices(word string, allowed []string) string {
 	if len(allowed) == 0 {
 		return "there is none"
 	}
-	all := "allowed: " + strings.Join(allowed, ", ")
+	all := "allowed: " + strings.Join(allowed[:min(len(allowed), mostChoices)], ", ")
+	if n := len(allowed) - mostChoices; n > 0 {
+		all += fmt.Sprintf(", and %d more", n)
+	}
 	if near := Nearest(word, allowed); near != "" {
 		return fmt.Sprintf("did you mean %q? %s", near, all)
 	}
 	return all
 }
 
-// Nearest finds the word that somebody who wrote word may have meant; "" when none is near: more than a third of the
-// letters are others.
+// Nearest finds the word that somebody who wrote word may have meant; "" when none is near. One
+// letter in three may be another.
 func Nearest(word string, words []string) string {
-	best, least := "", len(word)/3+1
+	best, least := "", max(1, (len(word)+1)/3)
 	for _, w := range words {
 		if d := distance(strings.ToLower(word), strings.ToLower(w), least); d < least || d == least && best == "" {
 			best, least = w, d

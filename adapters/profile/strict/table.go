@@ -46,6 +46,12 @@ type Value struct {
 // Raw is the value as it is written, on one line and not too long.
 func (v Value) Raw() string { return v.raw }
 
+// Hidden is the value for a complaint that must not show it: it may be a secret, written where it does not belong.
+func (v Value) Hidden() Value {
+	v.raw = "…"
+	return v
+}
+
 // Kind names the value's type in TOML's words.
 func (v Value) Kind() string {
 	switch v.kind {

@@ -13,12 +13,15 @@ import (
 
 // wrongType complains that a value is of another type than wanted.
 func (t *Table) wrongType(key string, v Value, want string) {
-	hint := ""
+	hint, quoted := "", fmt.Sprintf(`%s = "%s"`, key, v.raw)
+	if v.Place != t.Locate(key) {
+		quoted = fmt.Sprintf(`"%s"`, v.raw) // an item of a list
+	}
 	switch {
 	case want == textType && v.kind == unstable.Integer:
-		hint = fmt.Sprintf(`write it in quotes: %s = "%s"; leading zeros count`, key, v.raw)
+		hint = fmt.Sprintf(`write it in quotes: %s; leading zeros count`, quoted)
 	case want == textType && v.kind != unstable.Array && v.kind != unstable.InlineTable:
-		hint = fmt.Sprintf(`write it in quotes: %s = "%s"`, key, v.raw)
+		hint = fmt.Sprintf(`write it in quotes: %s`, quoted)
 	case want == textsType && v.kind == unstable.String:
 		hint = fmt.Sprintf(`write it in brackets: %s = [%s]`, key, v.raw)
 	case want == flagType:
@@ -35,7 +38,6 @@ const (
 	textsType  = "a list of texts"
 	flagType   = "true or false"
 	numberType = "a number"
-	tableType  = "a table"
 )
 
 // Text reads a text; "" when the key is not there.
@@ -202,23 +204,24 @@ func (t *Table) Number(key string, fallback float64) float64 {
 }
 
 // Inner reads a table that stands in a line: { min = 0, max = 50 }. It is nil when the key is not there or is no
-// table. Faults of the inner table are faults of this one too; the caller has to call Done on it.
-func (t *Table) Inner(key string) *Table {
+// table. Faults of the inner table are faults of this one too; the caller has to call Done on it. hint says how it is
+// written.
+func (t *Table) Inner(key, hint string) *Table {
 	e := t.ask(key)
 	if e == nil {
 		return nil
 	}
 	if e.value.table == nil {
-		t.wrongType(key, e.value, tableType)
+		t.Complain(key, "this is "+e.value.Kind()+", and a table is wanted", hint)
 		return nil
 	}
 	return e.value.table
 }
 
 // Scalars reads a table of texts, numbers and flags as texts, as they are written; nil when the key is not there.
-// Any key is known in it.
-func (t *Table) Scalars(key string) map[string]string {
-	inner := t.Inner(key)
+// Any key is known in it. hint says how it is written.
+func (t *Table) Scalars(key, hint string) map[string]string {
+	inner := t.Inner(key, hint)
 	if inner == nil {
 		return nil
 	}
