@@ -89,7 +89,7 @@ func (s *Server) serve(ctx context.Context, p Port, f framing, w Wire) error {
 	cancel()
 	writing.Wait()
 	if errors.Is(err, errHangUp) || errors.Is(err, io.EOF) || errors.Is(err, os.ErrDeadlineExceeded) {
-		return nil // the deadline is the context's end
+		return nil // the deadline comes with the context's end
 	}
 	return err
 }
@@ -130,6 +130,8 @@ func (x *session) listen(ctx context.Context) error {
 			quiet.Reset(quietAfter)
 		case <-quiet.C:
 			silent = true
+		case <-ctx.Done():
+			return nil
 		}
 		for len(got) > 0 {
 			r, used, ok := x.next(got, silent)
