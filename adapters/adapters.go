@@ -1,0 +1,59 @@
+// Package adapters is the table of what a gateway can speak to: the protocol's name, where it runs, and how its driver
+// is made. A new protocol is a new row.
+//
+// It promises that every protocol that was ever announced is a known name: one that this build does not have is
+// refused by name, never skipped. A caller may not assume that a driver may share its line with another.
+package adapters
+
+import (
+	"fmt"
+	"strings"
+
+	"edgegateway/adapters/field"
+	"edgegateway/adapters/link"
+	"edgegateway/adapters/modbus"
+)
+
+// Kind is one protocol.
+type Kind struct {
+	Name     string   // as the configuration writes it
+	Title    string   // for people
+	Lines    []string // the kinds of line that it runs on: "port", "host", "radio", the keys of [[line]]
+	Framings []string // that a line of it may have; nil when there is only one way
+	InBuild  bool     // false: a name that is known, and not in this build
+}
+
+// Kinds lists every protocol, in the order in which the documentation does.
+func Kinds() []Kind {
+	return []Kind{
+		{Name: "modbus", Title: "Modbus RTU, Modbus TCP, RTU over TCP", Lines: []string{"port", "host"}, Framings: []string{"rtu", "tcp"}, InBuild: true},
+		{Name: "dlt645", Title: "DL/T 645 meters", Lines: []string{"port", "host"}},
+		{Name: "iec62056", Title: "IEC 62056-21 meters", Lines: []string{"port", "host"}},
+		{Name: "mbus", Title: "M-Bus meters", Lines: []string{"port", "host"}},
+		{Name: "serial", Title: "devices with a serial protocol of their own", Lines: []string{"port", "host"}},
+		{Name: "ble", Title: "Bluetooth Low Energy sensors", Lines: []string{"radio"}},
+	}
+}
+
+// Open makes the driver of a protocol on a line. With a nil line the driver binds devices and does nothing else.
+// framing is that of the line, "rtu" or "tcp"; protocols with one framing ignore it. The error says what is allowed.
+func Open(protocol string, line link.Line, framing string) (field.Driver, error) {
+	switch protocol {
+	case "modbus":
+		f, err := modbus.ParseFraming(framing)
+		if err != nil {
+			return nil, err
+		}
+		return modbus.New(line, f, modbus.Options{}), nil
+	}
+	var names []string
+	for _, k := range Kinds() {
+		if k.Name == protocol {
+			return nil, fmt.Errorf("the protocol %q is not in this build", protocol)
+		}
+		if k.InBuild {
+			names = append(names, k.Name)
+		}
+	}
+	return nil, fmt.Errorf("there is no protocol %q: allowed are %s", protocol, strings.Join(names, ", "))
+}

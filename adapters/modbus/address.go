@@ -1,0 +1,170 @@
+package modbus
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// space is one of the four address spaces of a device. They are separate: input 5 is not holding 5.
+type space uint8
+
+const (
+	coil space = iota
+	discrete
+	input
+	holding
+)
+
+var spaceNames = [...]string{"coil", "discrete", "input", "holding"}
+
+func (s space) String() string { return spaceNames[s] }
+
+// bits says that the space is addressed by the bit.
+func (s space) bits() bool { return s <= discrete }
+
+// writable says that the protocol has functions to write there.
+func (s space) writable() bool { return s == coil || s == holding }
+
+// function is the code that reads the space.
+func (s space) function() byte { return [...]byte{1, 2, 4, 3}[s] }
+
+// span is a run of addresses in one space: registers, or bits.
+type span struct {
+	space        space
+	start, count int
+}
+
+func (s span) end() int { return s.start + s.count }
+
+func (s span) overlaps(o span) bool {
+	return s.space == o.space && s.start < o.end() && o.start < s.end()
+}
+
+func (s span) String() string {
+	if s.count == 1 {
+		return fmt.Sprintf("%s %d", s.space, s.start)
+	}
+	return fmt.Sprintf("%s %d-%d", s.space, s.start, s.end()-1)
+}
+
+// addressHint is what an address may look like.
+const addressHint = `an address is "coil 0", "discrete 7", "input 72", "holding 200" or "holding 210 bit 3", counted from 0 as on the wire`
+
+// addressError says what is wrong with a tag's address.
+type addressError struct{ problem, hint string }
+
+func (e *addressError) Error() string { return e.problem + " (" + e.hint + ")" }
+
+// parseAt reads a tag's address. bit is -1 when none is named.
+func parseAt(at string) (sp space, start, bit int, err *addressError) {
+	words := strings.Fields(at)
+	if len(words) == 0 {
+		return 0, 0, 0, &addressError{"the address is missing", addressHint}
+	}
+	sp, ok := spaceOf(words[0])
+	if !ok || len(words) != 2 && (len(words) != 4 || words[2] != "bit") {
+		return 0, 0, 0, &addressError{"this is no address", guessAddress(at)}
+	}
+	start, ok = parseNumber(words[1], 65535)
+	if !ok {
+		if _, numeric := strconv.ParseInt(words[1], 0, 64); numeric == nil {
+			return 0, 0, 0, &addressError{"the address is out of range", "addresses are 0 to 65535"}
+		}
+		return 0, 0, 0, &addressError{"this is no address", guessAddress(at)}
+	}
+	if len(words) == 2 {
+		return sp, start, -1, nil
+	}
+	if sp.bits() {
+		return 0, 0, 0, &addressError{"a " + sp.String() + " is a single bit already", fmt.Sprintf("write %q", sp.String()+" "+words[1])}
+	}
+	bit, ok = parseNumber(words[3], 15)
+	if !ok {
+		return 0, 0, 0, &addressError{"a register has no bit " + words[3], "bits are 0 (the lowest) to 15"}
+	}
+	return sp, start, bit, nil
+}
+
+func spaceOf(word string) (space, bool) {
+	for i, name := range spaceNames {
+		if word == name {
+			return space(i), true
+		}
+	}
+	return 0, false
+}
+
+// parseNumber reads a decimal or 0x-hexadecimal number. A leading zero does not make it octal.
+func parseNumber(s string, limit uint64) (int, bool) {
+	base := 10
+	if hex, ok := strings.CutPrefix(strings.ToLower(s), "0x"); ok {
+		s, base = hex, 16
+	}
+	n, err := strconv.ParseUint(s, base, 32)
+	return int(n), err == nil && n <= limit
+}
+
+// guessAddress says what was probably meant by something that is no address.
+func guessAddress(at string) string {
+	if meant, ok := classicReference(at); ok {
+		return fmt.Sprintf("%q is the 1-based reference of %q", strings.TrimSpace(at), meant)
+	}
+	word, numbers := split(at)
+	name, ok := nearest(word, spaceNames[:]...)
+	if !ok || len(numbers) == 0 {
+		return addressHint
+	}
+	meant := name + " " + numbers[0]
+	if len(numbers) > 1 && (name == "input" || name == "holding") {
+		meant += " bit " + numbers[1]
+	}
+	if _, _, _, err := parseAt(meant); err != nil {
+		return addressHint
+	}
+	return fmt.Sprintf("did you mean %q?", meant)
+}
+
+// classicReference translates the 1-based notations of data sheets, such as 40201, 400201 and 4x0201.
+func classicReference(at string) (meant string, ok bool) {
+	digits := strings.TrimSpace(at)
+	if len(digits) < 3 {
+		return "", false
+	}
+	table, rest := digits[0], digits[1:]
+	if rest[0] == 'x' || rest[0] == 'X' {
+		rest = rest[1:]
+	} else if len(rest) != 4 && len(rest) != 5 {
+		return "", false
+	}
+	n, err := strconv.ParseUint(rest, 10, 32)
+	if err != nil || n < 1 || n > 65536 {
+		return "", false
+	}
+	spaces := map[byte]space{'0': coil, '1': discrete, '3': input, '4': holding}
+	sp, ok := spaces[table]
+	return fmt.Sprintf("%s %d", sp, n-1), ok
+}
+
+// split takes a would-be address apart: its first word and its numbers.
+func split(at string) (word string, numbers []string) {
+	runs := strings.FieldsFunc(at, func(r rune) bool { return !letter(r) && !digit(r) })
+	for _, run := range runs {
+		for run != "" {
+			n := len(run) - len(strings.TrimLeftFunc(run, letter))
+			if n > 0 && word == "" {
+				word = strings.ToLower(run[:n])
+			}
+			run = run[n:]
+			n = len(run) - len(strings.TrimLeftFunc(run, digit))
+			if n > 0 {
+				numbers = append(numbers, run[:n])
+			}
+			run = run[n:]
+		}
+	}
+	return word, numbers
+}
+
+func letter(r rune) bool { return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r == '_' }
+func digit(r rune) bool  { return r >= '0' && r <= '9' }

@@ -1,0 +1,203 @@
+package modbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/goburrow/modbus"
+
+	"edgegateway/adapters/field"
+	"edgegateway/adapters/link"
+)
+
+// Framing is the way in which PDUs are packed on a line.
+type Framing uint8
+
+// The framings. RTU is for serial lines and for RTU over TCP; TCP is Modbus TCP, with its MBAP header.
+const (
+	RTU Framing = iota
+	TCP
+)
+
+// ParseFraming reads the configuration's word for a framing: "rtu" or "tcp".
+func ParseFraming(s string) (Framing, error) {
+	switch s {
+	case "rtu":
+		return RTU, nil
+	case "tcp":
+		return TCP, nil
+	}
+	return 0, fmt.Errorf("framing %q is not known: allowed are \"rtu\" and \"tcp\"", s)
+}
+
+// String is the configuration's word.
+func (f Framing) String() string {
+	if f == TCP {
+		return "tcp"
+	}
+	return "rtu"
+}
+
+// Options are a line's settings; the zero value serves.
+type Options struct {
+	// Timeout for one answer of a device that does not state its own; 1 s by default.
+	Timeout time.Duration
+	// Guard is how long after an unanswered request its answer may still come in; 1 s by default. RTU only.
+	Guard time.Duration
+}
+
+const (
+	defaultTimeout = time.Second
+	defaultGuard   = time.Second
+)
+
+// Driver is Modbus on one line. It implements field.Driver. Its stations, like the line, belong to one goroutine.
+type Driver struct {
+	line    link.Line
+	framing Framing
+	options Options
+
+	asked  question    // what is on the line now
+	find   link.Framer // finds its answer
+	stray  link.Framer // finds what answers a request that was given up
+	late   []lateness  // requests given up whose answers may still come
+	lastID uint16      // transaction id, counted per line: two units on one socket must not share one
+	echoes int         // > 0 when the line gives back what we send: see isEcho
+	heard  bool        // an answer came that could not be an echo, so echoes can be believed
+}
+
+// New makes a driver on a line. With a nil line it binds, and every exchange fails with field.ErrLine.
+func New(line link.Line, framing Framing, options Options) *Driver {
+	if line == nil {
+		line = noLine{}
+	}
+	if options.Timeout <= 0 {
+		options.Timeout = defaultTimeout
+	}
+	if options.Guard <= 0 {
+		options.Guard = defaultGuard
+	}
+	d := &Driver{line: line, framing: framing, options: options}
+	d.find, d.stray = d.findRTU, d.findStray
+	if framing == TCP {
+		d.find = d.findTCP
+	}
+	return d
+}
+
+// packager packs PDUs for one unit. The handlers' transports stay unopened.
+func (d *Driver) packager(unit byte) modbus.Packager {
+	if d.framing == TCP {
+		h := modbus.NewTCPClientHandler("")
+		h.SlaveId = unit
+		return h
+	}
+	h := modbus.NewRTUClientHandler("")
+	h.SlaveId = unit
+	return h
+}
+
+// Bind checks a device and plans its requests, as field.Driver says. The station is a *Station.
+func (d *Driver) Bind(dev field.Device) (field.Station, error) {
+	var faults []error
+	unit, err := d.unit(dev.Address)
+	if err != nil {
+		faults = append(faults, err)
+	}
+	q, errs := parseQuirks(dev.Quirks)
+	faults = append(faults, errs...)
+
+	s := &Station{
+		driver:  d,
+		unit:    unit,
+		quirks:  q,
+		timeout: firstPositive(dev.Timeout, q.timeout, d.options.Timeout),
+		byName:  make(map[string]*point, len(dev.Tags)),
+		limit:   q.limits(),
+	}
+	main := group{shape: &field.Group{Device: dev.Name, Name: field.MainGroup, Profile: dev.Profile}}
+	slow := group{shape: &field.Group{Device: dev.Name, Name: field.SlowGroup, Profile: dev.Profile}}
+	for _, tag := range dev.Tags {
+		p, errs := newPoint(tag)
+		errs = append(errs, s.accept(p)...)
+		g := &main
+		switch tag.Group {
+		case "", field.MainGroup:
+		case field.SlowGroup:
+			g = &slow
+		default:
+			errs = append(errs, &field.TagError{Tag: tag.Name, Key: "group", Value: tag.Group, Problem: "no such group",
+				Hint: suggest(tag.Group, field.MainGroup, field.SlowGroup)})
+		}
+		if s.byName[tag.Name] != nil {
+			errs = append(errs, &field.TagError{Tag: tag.Name, Key: "name", Value: tag.Name, Problem: "this device has two tags of that name"})
+		}
+		if len(errs) > 0 {
+			faults = append(faults, errs...)
+			continue
+		}
+		s.byName[tag.Name] = p
+		g.add(p)
+	}
+	if len(faults) > 0 {
+		return nil, errors.Join(faults...)
+	}
+	s.packager = d.packager(unit)
+	for _, g := range []group{main, slow} {
+		if len(g.points) > 0 {
+			g.sort()
+			s.groups = append(s.groups, g)
+			s.shapes = append(s.shapes, g.shape)
+		}
+	}
+	s.replan()
+	return s, nil
+}
+
+// unit reads a device's address.
+func (d *Driver) unit(address string) (byte, error) {
+	fault := func(problem, hint string) (byte, error) {
+		return 0, &field.DeviceError{Key: "address", Value: address, Problem: problem, Hint: hint}
+	}
+	allowed := `allowed are "1" to "247"`
+	if d.framing == TCP {
+		allowed = `allowed are "1" to "247", and "255" or "0" for a device that is alone behind its TCP address`
+	}
+	if address == "" {
+		return fault("the Modbus unit address is missing", allowed)
+	}
+	n, err := strconv.ParseUint(address, 10, 16)
+	switch {
+	case err != nil:
+		return fault("this is no Modbus unit address", allowed)
+	case n >= 1 && n <= 247:
+		return byte(n), nil
+	case d.framing == TCP && (n == 0 || n == 255):
+		return byte(n), nil
+	case n == 0:
+		return fault("0 is the broadcast address, which no device answers", allowed)
+	default:
+		return fault("this is no Modbus unit address", allowed)
+	}
+}
+
+func firstPositive(ds ...time.Duration) time.Duration {
+	for _, d := range ds {
+		if d > 0 {
+			return d
+		}
+	}
+	return 0
+}
+
+// noLine is the line of a driver that only checks.
+type noLine struct{}
+
+func (noLine) Exchange(context.Context, []byte, time.Duration, link.Framer) ([]byte, error) {
+	return nil, &link.DownError{Line: "no line", Err: errors.New("the device was bound for checking only")}
+}
+func (noLine) Timing() link.Timing { return link.Timing{} }
+func (noLine) Close() error        { return nil }

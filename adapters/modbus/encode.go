@@ -1,0 +1,142 @@
+package modbus
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+
+	"edgegateway/adapters/field"
+)
+
+// encode makes the raw value that stands for v, in engineering units. Its error wraps field.ErrRange and says what is
+// allowed.
+func (p *point) encode(v field.Value) (raw uint64, err error) {
+	switch {
+	case p.words != nil:
+		raw, err = p.encodeWord(v)
+	case p.typ.form == formBool:
+		raw, err = p.encodeBool(v)
+	default:
+		raw, err = p.encodeNumber(v)
+	}
+	if err != nil {
+		return 0, err
+	}
+	if p.bit >= 0 {
+		raw <<= p.bit
+	}
+	if raw&^p.mask&ones(2*p.count) != 0 {
+		return 0, p.misfit(v, fmt.Sprintf("only the bits %#x belong to the tag", p.mask))
+	}
+	return raw, nil
+}
+
+func (p *point) misfit(v field.Value, allowed string) error {
+	return fmt.Errorf("tag %q: %s: %w: %s", p.tag.Name, v, field.ErrRange, allowed)
+}
+
+func (p *point) encodeWord(v field.Value) (uint64, error) {
+	names := make([]string, 0, len(p.words))
+	for _, raw := range slices.Sorted(maps.Keys(p.words)) {
+		name := p.words[raw].AsText()
+		if v.Kind() == field.KindString && v.AsText() == name {
+			return raw, nil
+		}
+		names = append(names, name)
+	}
+	return 0, p.misfit(v, "allowed are "+strings.Join(names, ", "))
+}
+
+func (p *point) encodeBool(v field.Value) (uint64, error) {
+	f, ok := v.Float()
+	if !ok || f != 0 && f != 1 {
+		return 0, p.misfit(v, "allowed are true and false")
+	}
+	if f != 0 && p.bit < 0 && !p.space.bits() && p.mask != math.MaxUint64 {
+		return p.mask, nil // all the bits that count
+	}
+	return uint64(f), nil
+}
+
+func (p *point) encodeNumber(v field.Value) (uint64, error) {
+	f, ok := v.Float()
+	if !ok || v.Kind() == field.KindBool || !v.Finite() {
+		return 0, p.misfit(v, p.allowed())
+	}
+	if p.typ.form == formFloat {
+		return p.encodeFloat(v, f)
+	}
+	if !p.scaling.on {
+		return p.encodeInteger(v, f)
+	}
+	raw, ok := p.typ.integer(math.RoundToEven(p.scaling.invert(f)))
+	if !ok {
+		return 0, p.misfit(v, p.allowed())
+	}
+	return raw, nil
+}
+
+func (p *point) encodeFloat(v field.Value, f float64) (uint64, error) {
+	if p.scaling.on {
+		f = p.scaling.invert(f)
+	}
+	if p.typ.words == 2 {
+		single := float32(f)
+		if math.IsInf(float64(single), 0) {
+			return 0, p.misfit(v, p.allowed())
+		}
+		return uint64(math.Float32bits(single)), nil
+	}
+	return math.Float64bits(f), nil
+}
+
+// encodeInteger takes a number without a scale, which must be whole: there is no nearest one to a setting such as a
+// mode. Integers keep all their 64 bits.
+func (p *point) encodeInteger(v field.Value, f float64) (uint64, error) {
+	if f != math.Trunc(f) {
+		return 0, p.misfit(v, "it must be a whole number, "+p.allowed())
+	}
+	if p.typ.words == 4 && p.typ.form != formBCD {
+		switch {
+		case v.Kind() == field.KindUint && (p.typ.form == formUint || v.Bits() <= math.MaxInt64),
+			v.Kind() == field.KindInt && (p.typ.form == formInt || int64(v.Bits()) >= 0):
+			return v.Bits(), nil
+		}
+	}
+	raw, ok := p.typ.integer(f)
+	if !ok {
+		return 0, p.misfit(v, p.allowed())
+	}
+	return raw, nil
+}
+
+// allowed is the tag's range in engineering units, in words.
+func (p *point) allowed() string {
+	low, high := p.typ.bounds()
+	if p.scaling.on {
+		low, high = p.scaling.apply(low), p.scaling.apply(high)
+	}
+	s := fmt.Sprintf("allowed is %v to %v", field.Float64(min(low, high)), field.Float64(max(low, high)))
+	if p.tag.Unit != "" {
+		s += " " + p.tag.Unit
+	}
+	return s
+}
+
+// encodeText fills data, which is the point's registers, padded with NULs.
+func (p *point) encodeText(v field.Value, data []byte) error {
+	s := v.AsText()
+	if v.Kind() != field.KindString || len(s) > p.tag.Length {
+		return p.misfit(v, fmt.Sprintf("allowed is text of at most %d bytes", p.tag.Length))
+	}
+	clear(data)
+	copy(data, s)
+	if p.order.bytes {
+		for i := 0; i+1 < len(data); i += 2 {
+			data[i], data[i+1] = data[i+1], data[i]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,251 @@
+package modbus
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"edgegateway/adapters/field"
+)
+
+// point is a tag, bound: where it lies, and how its raw value is read.
+type point struct {
+	span
+	tag      field.Tag
+	typ      wireType
+	order    order
+	bit      int    // of a register; -1 for the whole
+	mask     uint64 // bits of the raw value that count
+	null     []uint64
+	nullText []string
+	nullNaN  bool
+	scaling  scaling
+	words    map[uint64]field.Value // of an enumeration: what each raw value is called
+	slot     int                    // its place in its group
+	refused  bool                   // the device answered that it has no such address: see lessons
+}
+
+// newPoint reads a tag. It reports every fault that it finds.
+func newPoint(tag field.Tag) (*point, []error) {
+	p := &point{tag: tag, bit: -1}
+	var faults []error
+	fault := func(key, value, problem, hint string) {
+		faults = append(faults, &field.TagError{Tag: tag.Name, Key: key, Value: value, Problem: problem, Hint: hint})
+	}
+
+	sp, start, bit, at := parseAt(tag.At)
+	if at != nil {
+		fault("at", tag.At, at.problem, at.hint)
+	}
+	p.span, p.bit = span{sp, start, 1}, bit
+
+	name := tag.Type
+	if name == "" && at == nil && (sp.bits() || bit >= 0) {
+		name = "bool"
+	}
+	typ, known := typeOf(name)
+	switch {
+	case name == "" && at == nil:
+		fault("type", name, "the type is missing", "allowed are "+strings.Join(typeNames(), ", "))
+	case name != "" && !known:
+		fault("type", name, "there is no such type", suggest(name, typeNames()...))
+	case known && at == nil && typ.form != formBool && sp.bits():
+		fault("type", name, "a "+sp.String()+" is a single bit", `write "bool", or leave the type out`)
+	case known && bit >= 0 && typ.form != formBool:
+		fault("type", name, "one bit of a register is a truth value", `write "bool", or leave "bit" out of the address`)
+	}
+	p.typ = typ
+	if typ.form == formString {
+		if tag.Length < 1 || tag.Length > 2*maxRegisters {
+			fault("length", strconv.Itoa(tag.Length), "a string needs its length in bytes", fmt.Sprintf("allowed are 1 to %d", 2*maxRegisters))
+		}
+		p.count = max(1, (tag.Length+1)/2)
+	} else if tag.Length != 0 {
+		fault("length", strconv.Itoa(tag.Length), "only a string has a length", "leave it out")
+	}
+	if known && !sp.bits() && typ.form != formString {
+		p.count = typ.words
+	}
+	if at == nil && p.end() > 65536 {
+		fault("at", tag.At, fmt.Sprintf("a value of %d registers ends beyond the last address", p.count), "addresses are 0 to 65535")
+	}
+
+	var ok bool
+	if p.order, ok = parseOrder(tag.Order); !ok {
+		fault("order", tag.Order, "there is no such order", suggest(tag.Order, "ABCD", "CDAB", "BADC", "DCBA"))
+	}
+	if !known {
+		return p, faults // nothing below makes sense without a type
+	}
+	p.bindNumber(fault)
+	p.bindWords(fault)
+	for _, k := range slices.Sorted(maps.Keys(tag.Extra)) {
+		fault(k, tag.Extra[k], "a Modbus tag has no such key", "leave it out")
+	}
+	if tag.Write && at == nil && !sp.writable() {
+		fault("at", tag.At, "it is listed as writable, but no Modbus function writes to a "+sp.String(), "take the tag off the device's writable list")
+	}
+	return p, faults
+}
+
+// bindNumber reads scale, offset and mask.
+func (p *point) bindNumber(fault func(key, value, problem, hint string)) {
+	tag, form := p.tag, p.typ.form
+	p.scaling = newScaling(tag.Scale, tag.Offset)
+	number := form != formBool && form != formString
+	if p.scaling.on && (!number || len(tag.Enum) > 0) {
+		fault("scale", strconv.FormatFloat(tag.Scale, 'g', -1, 64), "only a number can be scaled", "leave scale and offset out")
+	}
+	if f := tag.Scale + tag.Offset; math.IsNaN(f) || math.IsInf(f, 0) {
+		fault("scale", strconv.FormatFloat(tag.Scale, 'g', -1, 64), "scale and offset must be finite", "leave them out")
+	}
+	p.mask = math.MaxUint64
+	if p.bit >= 0 {
+		p.mask = 1 << p.bit
+	}
+	if tag.Mask == "" {
+		return
+	}
+	switch form {
+	case formInt, formUint, formBCD, formBool:
+	default:
+		fault("mask", tag.Mask, "only a whole number can be masked", "leave it out")
+		return
+	}
+	bits := 16 * p.count
+	digits, hex := strings.CutPrefix(strings.ToLower(tag.Mask), "0x")
+	base := 10
+	if hex {
+		base = 16
+	}
+	mask, err := strconv.ParseUint(digits, base, bits)
+	switch {
+	case p.bit >= 0 || p.space.bits():
+		fault("mask", tag.Mask, "a single bit needs no mask", "leave it out")
+	case err != nil || mask == 0:
+		fault("mask", tag.Mask, fmt.Sprintf("this is no mask of %d bits", bits), `write it as "0x0FFF"`)
+	}
+	p.mask = mask
+}
+
+// bindWords reads the null sentinels and the enumeration.
+func (p *point) bindWords(fault func(key, value, problem, hint string)) {
+	for _, s := range p.tag.Null {
+		switch {
+		case p.typ.form == formString:
+			p.nullText = append(p.nullText, s)
+		case p.typ.form == formFloat && strings.EqualFold(s, "nan"):
+			p.nullNaN = true
+		default:
+			raw, err := p.typ.parseRaw(s)
+			if err != nil {
+				fault("null", s, err.Error(), `write it as "0x8000" or as a number`)
+			}
+			p.null = append(p.null, raw)
+		}
+	}
+	if len(p.tag.Enum) == 0 {
+		return
+	}
+	if p.typ.form == formFloat || p.typ.form == formString {
+		fault("enum", p.typ.name, "only whole numbers and truth values have words", "leave the enum out, or give the tag another type")
+		return
+	}
+	p.words = make(map[uint64]field.Value, len(p.tag.Enum))
+	for _, key := range slices.Sorted(maps.Keys(p.tag.Enum)) {
+		word := p.tag.Enum[key]
+		raw, err := p.typ.parseRaw(key)
+		if err != nil {
+			fault("enum", key, err.Error(), `write it as "0x10" or as a number`)
+			continue
+		}
+		if old, twice := p.words[raw]; twice {
+			fault("enum", key, fmt.Sprintf("this raw value is called %q already", old.AsText()), "give each raw value one word")
+			continue
+		}
+		p.words[raw] = field.Text(word)
+	}
+}
+
+// shape is what a reader of records must know of the point.
+func (p *point) shape() field.Point {
+	kind := p.typ.kind
+	switch {
+	case p.words != nil:
+		kind = field.KindString
+	case p.scaling.on && kind != field.KindFloat32:
+		kind = field.KindFloat64
+	}
+	return field.Point{Name: p.tag.Name, Kind: kind, Unit: p.tag.Unit}
+}
+
+// decode reads the point's registers. A sentinel, a NaN and a broken BCD digit are invalid.
+func (p *point) decode(data []byte) (field.Value, field.Quality) {
+	if p.typ.form == formString {
+		return p.decodeText(data)
+	}
+	return p.value(p.order.join(data))
+}
+
+// value reads the raw value.
+func (p *point) value(raw uint64) (field.Value, field.Quality) {
+	if slices.Contains(p.null, raw) {
+		return field.Value{}, field.Invalid
+	}
+	raw &= p.mask
+	if p.words != nil {
+		if p.typ.form == formBool && raw != 0 {
+			raw = 1
+		}
+		if word, ok := p.words[raw]; ok {
+			return word, field.Good
+		}
+	}
+	v, ok := p.typ.number(raw)
+	if !ok {
+		return field.Value{}, field.Invalid
+	}
+	if p.words != nil { // a raw value without a word: its number says more than nothing
+		return field.Text(v.String()), field.Good
+	}
+	if p.scaling.on {
+		return p.scaled(v)
+	}
+	return v, field.Good
+}
+
+// scaled gives the value in engineering units: a float32 stays one, for it holds no more than seven digits.
+func (p *point) scaled(v field.Value) (field.Value, field.Quality) {
+	f, _ := v.Float()
+	f = p.scaling.apply(f)
+	if v.Kind() == field.KindFloat32 {
+		v = field.Float32(float32(f))
+	} else {
+		v = field.Float64(f)
+	}
+	if !v.Finite() {
+		return field.Value{}, field.Invalid
+	}
+	return v, field.Good
+}
+
+// decodeText reads a string: up to its first NUL, without the spaces that pad it.
+func (p *point) decodeText(data []byte) (field.Value, field.Quality) {
+	text := make([]byte, len(data))
+	copy(text, data)
+	if p.order.bytes {
+		for i := 0; i+1 < len(text); i += 2 {
+			text[i], text[i+1] = text[i+1], text[i]
+		}
+	}
+	text = text[:p.tag.Length]
+	s, _, _ := strings.Cut(string(text), "\x00")
+	s = strings.TrimRight(s, " ")
+	if slices.Contains(p.nullText, s) {
+		return field.Value{}, field.Invalid
+	}
+	return field.Text(s), field.Good
+}

@@ -1,0 +1,119 @@
+package modbus
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"edgegateway/adapters/field"
+)
+
+// The most that one read may ask for (Modbus Application Protocol V1.1b3, 6.1 and 6.3).
+const (
+	maxRegisters = 125
+	maxCoils     = 2000
+)
+
+// quirks are what one device does otherwise.
+type quirks struct {
+	maxRegisters, maxCoils int
+	holes                  []span        // never read, also not on the way to something else
+	pause                  time.Duration // of rest that the device needs after an answer
+	timeout                time.Duration // for one answer; 0 for the line's
+	writeMultiple          bool          // single registers and coils are written with functions 16 and 15
+	writeReadback          bool          // registers are written with function 23, which reads back what was written
+}
+
+// limits are what one read of each space may ask for.
+func (q quirks) limits() [4]int {
+	return [4]int{coil: q.maxCoils, discrete: q.maxCoils, input: q.maxRegisters, holding: q.maxRegisters}
+}
+
+// quirkNames are those that parseQuirks knows.
+var quirkNames = [...]string{"holes", "max_coils", "max_registers", "pause", "timeout", "write_multiple", "write_readback"}
+
+func parseQuirks(given map[string]string) (quirks, []error) {
+	q := quirks{maxRegisters: maxRegisters, maxCoils: maxCoils}
+	var faults []error
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		value := given[name]
+		var problem, hint string
+		switch name {
+		case "max_registers":
+			problem, hint = parseLimit(value, maxRegisters, &q.maxRegisters)
+		case "max_coils":
+			problem, hint = parseLimit(value, maxCoils, &q.maxCoils)
+		case "holes":
+			problem, hint = parseHoles(value, &q.holes)
+		case "pause":
+			problem, hint = parseDuration(value, &q.pause)
+		case "timeout":
+			problem, hint = parseDuration(value, &q.timeout)
+		case "write_multiple":
+			problem, hint = parseFlag(value, &q.writeMultiple)
+		case "write_readback":
+			problem, hint = parseFlag(value, &q.writeReadback)
+		default:
+			problem, hint = "a Modbus device has no such quirk", suggest(name, quirkNames[:]...)
+		}
+		if problem != "" {
+			faults = append(faults, &field.DeviceError{Key: name, Value: value, Problem: problem, Hint: hint})
+		}
+	}
+	return q, faults
+}
+
+func parseLimit(value string, most int, into *int) (problem, hint string) {
+	n, err := strconv.Atoi(value)
+	if err != nil || n < 1 || n > most {
+		return "this is no limit", fmt.Sprintf("allowed are 1 to %d", most)
+	}
+	*into = n
+	return "", ""
+}
+
+func parseDuration(value string, into *time.Duration) (problem, hint string) {
+	d, err := time.ParseDuration(value)
+	if err != nil || d < 0 || d > time.Minute {
+		return "this is no such time", `allowed are 0 to 1 minute, such as "20ms" or "1.5s"`
+	}
+	*into = d
+	return "", ""
+}
+
+func parseFlag(value string, into *bool) (problem, hint string) {
+	if value != "true" && value != "false" {
+		return "this is neither true nor false", `allowed are "true" and "false"`
+	}
+	*into = value == "true"
+	return "", ""
+}
+
+// parseHoles reads "holding 10-19, input 5".
+func parseHoles(value string, into *[]span) (problem, hint string) {
+	const allowed = `holes are written "holding 10-19, input 5"`
+	for part := range strings.SplitSeq(value, ",") {
+		words := strings.Fields(part)
+		if len(words) != 2 {
+			return "this is no list of addresses", allowed
+		}
+		sp, ok := spaceOf(words[0])
+		if !ok {
+			return fmt.Sprintf("there is no address space %q", words[0]), suggest(words[0], spaceNames[:]...)
+		}
+		first, last, isRange := strings.Cut(words[1], "-")
+		from, ok := parseNumber(first, 65535)
+		to := from
+		if ok && isRange {
+			to, ok = parseNumber(last, 65535)
+		}
+		if !ok || to < from {
+			return fmt.Sprintf("%q is no range of addresses", words[1]), allowed
+		}
+		*into = append(*into, span{sp, from, to - from + 1})
+	}
+	return "", ""
+}

@@ -1,0 +1,281 @@
+package modbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/goburrow/modbus"
+
+	"edgegateway/adapters/field"
+)
+
+const (
+	// lessonTime is how long a refusal is believed. Devices get new firmware, and profiles get corrected.
+	lessonTime = 24 * time.Hour
+	// divisions bounds the requests that one Read spends on finding out what the device refuses. What is left is
+	// found by the next Read, for everything learned so far is kept.
+	divisions = 32
+)
+
+// lessons are what a device taught us by exceptions.
+type lessons struct {
+	holes   []span    // that cannot be read through
+	since   time.Time // when the first one was learned; zero for none
+	changed bool      // since the last plan
+}
+
+// Read implements field.Station.
+func (s *Station) Read(ctx context.Context, name string) (field.Record, error) {
+	i := slices.IndexFunc(s.groups, func(g group) bool { return g.shape.Name == name })
+	if i < 0 {
+		return field.Record{}, fmt.Errorf("the device has no tags in the group %q", name)
+	}
+	g := &s.groups[i]
+	s.review()
+	r := reading{
+		ctx:     ctx,
+		station: s,
+		group:   g,
+		record:  field.Record{Group: g.shape, Values: make([]field.Value, len(g.points))},
+		budget:  divisions,
+	}
+	if s.stats.refused.Load() > 0 {
+		r.markRefused()
+	}
+	blocks := g.blocks // what Pause runs may replan
+	for j := range blocks {
+		r.read(&blocks[j])
+	}
+	if len(blocks) == 0 { // all was refused, yet somebody wants to know whether the device lives
+		r.settle(s.Probe(ctx))
+	}
+	if s.changed {
+		s.replan()
+		s.changed = false
+	}
+	return r.finish()
+}
+
+// review forgets lessons that are a day old, and plans anew when the device turned out to be faster or slower.
+func (s *Station) review() {
+	if !s.since.IsZero() && time.Since(s.since) >= lessonTime {
+		s.forget()
+		return
+	}
+	now, then := s.stats.turnaround(), s.plannedWith
+	if drift := (now - then).Abs(); s.driver.line.Timing().Char > 0 && drift > time.Millisecond && drift > then/4 {
+		s.replan()
+	}
+}
+
+func (s *Station) forget() {
+	s.lessons = lessons{}
+	s.limit = s.quirks.limits()
+	for _, g := range s.groups {
+		for _, p := range g.points {
+			p.refused = false
+		}
+	}
+	s.stats.refused.Store(0)
+	s.replan()
+}
+
+// learn notes that the plan must change.
+func (s *Station) learn() {
+	s.changed = true
+	if s.since.IsZero() {
+		s.since = time.Now()
+	}
+}
+
+// refuse notes points that the device does not have.
+func (s *Station) refuse(points []*point) {
+	for _, p := range points {
+		if !p.refused {
+			p.refused = true
+			s.stats.refused.Add(1)
+		}
+	}
+	s.learn()
+}
+
+func (s *Station) allHoles() []span { return slices.Concat(s.quirks.holes, s.holes) }
+
+// reading is one Read in progress.
+type reading struct {
+	ctx      context.Context
+	station  *Station
+	group    *group
+	record   field.Record
+	begun    bool  // a request was sent
+	answered bool  // the device answered anything
+	failure  error // why the rest is not asked: the device, or its gateway or line, is silent
+	budget   int   // divisions left
+}
+
+// read asks for one block and takes its values; it says whether the device gave them. Once the device is silent the
+// rest is not asked: a dead device costs one timeout a Read, not one a block.
+func (r *reading) read(b *block) bool {
+	if r.failure != nil {
+		r.mark(b.points, silence(r.failure))
+		return false
+	}
+	if r.begun {
+		field.Pause(r.ctx)
+	}
+	r.begun = true
+	data, err := r.station.fetch(r.ctx, b.adu)
+	code := r.settle(err)
+	switch {
+	case r.failure != nil:
+		r.mark(b.points, silence(r.failure))
+	case code == 0:
+		r.take(b, data)
+		return true
+	case code == modbus.ExceptionCodeIllegalFunction:
+		r.mark(b.points, field.Exception)
+		r.station.refuse(b.points)
+	case code == modbus.ExceptionCodeIllegalDataAddress || code == modbus.ExceptionCodeIllegalDataValue:
+		r.divide(b)
+	default: // busy, or broken for the moment: the next Read asks again
+		r.mark(b.points, field.Exception)
+	}
+	return false
+}
+
+// settle judges how a request ended: the code of an exception, 0 for data, or r.failure.
+func (r *reading) settle(err error) (code int) {
+	var exception *field.ExceptionError
+	switch {
+	case err == nil:
+		r.answered = true
+	case errors.As(err, &exception) && !errors.Is(err, field.ErrAbsent):
+		r.answered = true
+		return exception.Code
+	default:
+		r.failure = err
+	}
+	return 0
+}
+
+// take decodes a block's values.
+func (r *reading) take(b *block, data []byte) {
+	for _, p := range b.points {
+		at := p.start - b.start
+		var v field.Value
+		var q field.Quality
+		if p.space.bits() {
+			v, q = p.value(uint64(data[at/8] >> (at % 8) & 1))
+		} else {
+			v, q = p.decode(data[2*at : 2*(at+p.count)])
+		}
+		r.record.Values[p.slot] = v
+		if q != field.Good {
+			r.setQuality(p, q)
+		}
+	}
+}
+
+// divide finds out what in a block the device refuses, by reading its halves.
+func (r *reading) divide(b *block) {
+	at := middle(b.points)
+	if at == 0 {
+		r.mark(b.points, field.Exception)
+		r.station.refuse(b.points)
+		return
+	}
+	if r.budget < 2 {
+		r.mark(b.points, field.Exception)
+		return
+	}
+	r.budget -= 2
+	left, right := r.station.block(b.points[:at]), r.station.block(b.points[at:])
+	leftGiven, rightGiven := r.read(&left), r.read(&right)
+	if leftGiven && rightGiven {
+		r.station.learnFrom(b, &left, &right)
+	}
+}
+
+// middle is where to cut a run of points in halves, between two that do not lie at the same place; 0 when all do.
+func middle(points []*point) int {
+	half := len(points) / 2
+	for i := half; i < len(points); i++ {
+		if i > 0 && points[i].span != points[i-1].span {
+			return i
+		}
+	}
+	for i := half; i > 0; i-- {
+		if points[i].span != points[i-1].span {
+			return i
+		}
+	}
+	return 0
+}
+
+// block makes a request for a run of points, as it stands.
+func (s *Station) block(points []*point) block {
+	b := block{span: points[0].span, points: points}
+	for _, p := range points {
+		b.count = max(b.end(), p.end()) - b.start
+	}
+	b.adu = s.request(b.span)
+	return b
+}
+
+// learnFrom explains why the device gave two halves and refused the whole: by what lies between them, else by the
+// size.
+func (s *Station) learnFrom(whole, left, right *block) {
+	if gap := (span{whole.space, left.end(), right.start - left.end()}); gap.count > 0 {
+		s.holes = append(s.holes, gap)
+		s.learn()
+	} else if most := max(left.count, right.count); most < whole.count {
+		s.limit[whole.space] = min(s.limit[whole.space], most)
+		s.learn()
+	}
+}
+
+func (r *reading) markRefused() {
+	for _, p := range r.group.points {
+		if p.refused {
+			r.setQuality(p, field.Exception)
+		}
+	}
+}
+
+func (r *reading) mark(points []*point, q field.Quality) {
+	for _, p := range points {
+		r.setQuality(p, q)
+	}
+}
+
+func (r *reading) setQuality(p *point, q field.Quality) {
+	if r.record.Quality == nil {
+		r.record.Quality = make([]field.Quality, len(r.record.Values))
+	}
+	r.record.Quality[p.slot] = q
+}
+
+// silence is the quality of what was not answered.
+func silence(err error) field.Quality {
+	if errors.Is(err, field.ErrLine) {
+		return field.Offline
+	}
+	return field.Timeout
+}
+
+// finish gives the record. What was read before the caller gave up is not handed out: the rest of it is missing for
+// no fault of the device's.
+func (r *reading) finish() (field.Record, error) {
+	cancelled := r.failure != nil && r.ctx.Err() != nil
+	if r.answered && !cancelled {
+		return r.record, nil
+	}
+	clear(r.record.Values)
+	for _, p := range r.group.points {
+		r.setQuality(p, silence(r.failure))
+	}
+	return r.record, r.failure
+}

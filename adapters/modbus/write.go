@@ -1,0 +1,118 @@
+package modbus
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/goburrow/modbus"
+
+	"edgegateway/adapters/field"
+)
+
+// Write implements field.Writer. A tag that is only a part of its registers (a bit, a mask) is read first, and written
+// with the rest as it was. A value between two steps of a scaled tag is rounded to the nearer one.
+func (s *Station) Write(ctx context.Context, tag string, v field.Value) error {
+	p := s.byName[tag]
+	switch {
+	case p == nil:
+		return fmt.Errorf("%q: %w (%s)", tag, field.ErrUnknownTag, suggest(tag, slices.Sorted(maps.Keys(s.byName))...))
+	case !p.space.writable():
+		return fmt.Errorf("tag %q: %w: no Modbus function writes to a %s", tag, field.ErrReadOnly, p.space)
+	case !p.tag.Write:
+		return fmt.Errorf("tag %q: %w: it is not on the device's writable list", tag, field.ErrReadOnly)
+	}
+	var err error
+	if p.space == coil {
+		err = s.writeCoil(ctx, p, v)
+	} else {
+		err = s.writeRegisters(ctx, p, v)
+	}
+	var refused *modbus.ModbusError
+	switch {
+	case errors.As(err, &refused):
+		s.stats.exceptions.Add(1)
+		return fmt.Errorf("tag %q: %w", tag, refusal(refused.ExceptionCode))
+	case errors.Is(err, field.ErrSilent):
+		return fmt.Errorf("tag %q: %w; whether the device took the value is not known", tag, err)
+	}
+	return err
+}
+
+func (s *Station) writeCoil(ctx context.Context, p *point, v field.Value) error {
+	raw, err := p.encode(v)
+	if err != nil {
+		return err
+	}
+	if s.quirks.writeMultiple {
+		_, err = s.client(ctx).WriteMultipleCoils(uint16(p.start), 1, []byte{byte(raw)})
+	} else if err = s.learnEcho(ctx); err == nil {
+		_, err = s.client(ctx).WriteSingleCoil(uint16(p.start), uint16(raw)*0xFF00)
+	}
+	return s.confirmed(err)
+}
+
+func (s *Station) writeRegisters(ctx context.Context, p *point, v field.Value) error {
+	data := make([]byte, 2*p.count)
+	if p.typ.form == formString {
+		if err := p.encodeText(v, data); err != nil {
+			return err
+		}
+	} else {
+		raw, err := p.encode(v)
+		if err != nil {
+			return err
+		}
+		if whole := ones(len(data)); p.mask&whole != whole {
+			rest, err := s.fetch(ctx, s.request(p.span))
+			if err != nil {
+				return fmt.Errorf("reading what stands beside the value, before writing it: %w", err)
+			}
+			raw |= p.order.join(rest) &^ p.mask
+		}
+		p.order.cut(raw, data)
+	}
+	return s.confirmed(s.send(ctx, p.span, data))
+}
+
+// send writes registers with the function that suits them and the device.
+func (s *Station) send(ctx context.Context, where span, data []byte) error {
+	start, count := uint16(where.start), uint16(where.count)
+	switch {
+	case s.quirks.writeReadback:
+		now, err := s.client(ctx).ReadWriteMultipleRegisters(start, count, start, count, data)
+		if err == nil && !bytes.Equal(now, data) {
+			err = fmt.Errorf("the device took the value, but % x stands there instead of % x", now, data)
+		}
+		return err
+	case count == 1 && !s.quirks.writeMultiple:
+		if err := s.learnEcho(ctx); err != nil {
+			return err
+		}
+		_, err := s.client(ctx).WriteSingleRegister(start, uint16(data[0])<<8|uint16(data[1]))
+		return err
+	default:
+		_, err := s.client(ctx).WriteMultipleRegisters(start, count, data)
+		return err
+	}
+}
+
+// learnEcho makes sure that we know whether the line echoes, before a write whose confirmation looks like its echo: a
+// dead device on an echoing line must not seem to confirm.
+func (s *Station) learnEcho(ctx context.Context) error {
+	if s.driver.framing == TCP || s.driver.heard {
+		return nil
+	}
+	return s.Probe(ctx)
+}
+
+// confirmed counts a write that the device confirmed.
+func (s *Station) confirmed(err error) error {
+	if err == nil {
+		s.stats.answers.Add(1)
+	}
+	return err
+}
