@@ -16,22 +16,24 @@ import (
 
 // Kind is one protocol.
 type Kind struct {
-	Name     string   // as the configuration writes it
-	Title    string   // for people
-	Lines    []string // the kinds of line that it runs on: "port", "host", "radio", the keys of [[line]]
-	Framings []string // that a line of it may have; nil when there is only one way
-	InBuild  bool     // false: a name that is known, and not in this build
+	Name    string   // as the configuration writes it
+	Title   string   // for people
+	Later   bool     // a name that is known, and not in this build
+	Lines   []string // the kinds of line that it runs on, by the keys of [[line]]: "port", "host", "radio"
+	Listens bool     // its devices speak unasked
+	TagKeys []string // keys that only this protocol's tags have
 }
 
 // Kinds lists every protocol, in the order in which the documentation does.
 func Kinds() []Kind {
+	wired := []string{"port", "host"}
 	return []Kind{
-		{Name: "modbus", Title: "Modbus RTU, Modbus TCP, RTU over TCP", Lines: []string{"port", "host"}, Framings: []string{"rtu", "tcp"}, InBuild: true},
-		{Name: "dlt645", Title: "DL/T 645 meters", Lines: []string{"port", "host"}},
-		{Name: "iec62056", Title: "IEC 62056-21 meters", Lines: []string{"port", "host"}},
-		{Name: "mbus", Title: "M-Bus meters", Lines: []string{"port", "host"}},
-		{Name: "serial", Title: "devices with a serial protocol of their own", Lines: []string{"port", "host"}},
-		{Name: "ble", Title: "Bluetooth Low Energy sensors", Lines: []string{"radio"}},
+		{Name: "modbus", Title: "Modbus RTU, Modbus TCP, RTU over TCP", Lines: wired},
+		{Name: "dlt645", Title: "DL/T 645 meters", Lines: wired, Later: true},
+		{Name: "iec62056", Title: "IEC 62056-21 meters", Lines: wired, Later: true},
+		{Name: "mbus", Title: "M-Bus meters", Lines: wired, Later: true},
+		{Name: "serial", Title: "devices with a serial protocol of their own", Lines: wired, Later: true, Listens: true},
+		{Name: "ble", Title: "Bluetooth Low Energy sensors", Lines: []string{"radio"}, Later: true, Listens: true},
 	}
 }
 
@@ -51,7 +53,7 @@ func Open(protocol string, line link.Line, framing string) (field.Driver, error)
 		if k.Name == protocol {
 			return nil, fmt.Errorf("the protocol %q is not in this build", protocol)
 		}
-		if k.InBuild {
+		if !k.Later {
 			names = append(names, k.Name)
 		}
 	}
