@@ -16,6 +16,9 @@ const (
 
 // Exchange implements Line.
 func (l *line) Exchange(ctx context.Context, request []byte, wait time.Duration, complete Framer) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	l.forget()
 	p, err := l.ready(ctx, len(request) == 0)
 	if err != nil {

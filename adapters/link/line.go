@@ -125,10 +125,7 @@ func (l *line) opened(ctx context.Context) (port, error) {
 	if p := l.current(); p != nil {
 		return p, nil
 	}
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	if d := l.retry.left(time.Now()); d > 0 {
+	if l.retry.waits(time.Now()) {
 		return nil, l.retry.last
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -268,7 +265,7 @@ type backoff struct {
 	last  error
 }
 
-func (b *backoff) left(now time.Time) time.Duration { return b.next.Sub(now) }
+func (b *backoff) waits(now time.Time) bool { return now.Before(b.next) }
 
 func (b *backoff) fail(now time.Time, err error) {
 	b.delay = min(max(2*b.delay, time.Second), b.most)
