@@ -15,7 +15,7 @@ import (
 // Document is one file, parsed but not yet judged.
 type Document struct {
 	File   string
-	Root   *Table   // the keys above the first heading
+	Root   *Table   // the keys above the first heading; failed when a heading could not be read
 	Tables []*Table // one for each heading, in the order of the file
 }
 
@@ -87,6 +87,7 @@ func (r *reader) syntaxError(err error) int {
 	}
 	if heading {
 		// What follows belongs to a table whose name is not known. It is read into one that nobody will look at.
+		r.doc.Root.Fail()
 		r.table = &Table{report: &Report{}}
 	}
 	r.table.broken, r.table.failed = true, true
