@@ -142,7 +142,8 @@ func WithPause(ctx context.Context, pause func()) context.Context {
 }
 
 // Pause is called by a Station between two requests of one Read, when the line is its own again and nothing is half
-// done. What runs inside may use the same line and the same station.
+// done. What runs inside may use the same line and the same station, so answers of the line are void after it; it gets
+// a context of its own, since this one would make it pause again.
 func Pause(ctx context.Context) {
 	if f, ok := ctx.Value(pauseKey{}).(func()); ok {
 		f()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -62,7 +63,8 @@ func Float64(v float64) Value { return Value{bits: math.Float64bits(v), kind: Ki
 // Text makes a string.
 func Text(v string) Value { return Value{text: v, kind: KindString} }
 
-// FromBits makes a number or a bool of the given kind from the 64 bits that Bits gave. Not for strings.
+// FromBits makes a number or a bool of the given kind from the 64 bits that Bits gave. Not for strings, and not for
+// bits that Bits never gives for the kind.
 func FromBits(k Kind, bits uint64) Value { return Value{bits: bits, kind: k} }
 
 // Kind tells what the value holds.
@@ -217,8 +219,8 @@ func AppendJSONString(b []byte, s string) []byte {
 	return append(append(b, s[start:]...), '"')
 }
 
-// ParseValue reads the text of a value of the given kind, as a person types it on the command line. The error says
-// what is allowed.
+// ParseValue reads the text of a value of the given kind, as a person types it on the command line: integers are
+// decimal, also with leading zeros, or hexadecimal behind 0x. The error says what is allowed.
 func ParseValue(k Kind, s string) (Value, error) {
 	switch k {
 	case KindBool:
@@ -230,13 +232,13 @@ func ParseValue(k Kind, s string) (Value, error) {
 		}
 		return Value{}, fmt.Errorf("%q is no truth value: allowed are true, on, 1, false, off, 0", s)
 	case KindInt:
-		n, err := strconv.ParseInt(s, 0, 64)
+		n, err := strconv.ParseInt(integer(s), base(s), 64)
 		if err != nil {
-			return Value{}, fmt.Errorf("%q is no integer between %d and %d", s, math.MinInt64, math.MaxInt64)
+			return Value{}, fmt.Errorf("%q is no integer between %d and %d", s, int64(math.MinInt64), int64(math.MaxInt64))
 		}
 		return Int(n), nil
 	case KindUint:
-		n, err := strconv.ParseUint(s, 0, 64)
+		n, err := strconv.ParseUint(integer(s), base(s), 64)
 		if err != nil {
 			return Value{}, fmt.Errorf("%q is no integer between 0 and %d", s, uint64(math.MaxUint64))
 		}
@@ -248,7 +250,7 @@ func ParseValue(k Kind, s string) (Value, error) {
 		}
 		f, err := strconv.ParseFloat(s, bits)
 		if err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
-			return Value{}, fmt.Errorf("%q is no number of type %s", s, k)
+			return Value{}, fmt.Errorf("%q is no number of type %s: write it as 42, 42.5 or 4.25e1", s, k)
 		}
 		if k == KindFloat32 {
 			return Float32(float32(f)), nil
@@ -260,3 +262,12 @@ func ParseValue(k Kind, s string) (Value, error) {
 		return Value{}, fmt.Errorf("a value of kind %s cannot be read from text", k)
 	}
 }
+
+func base(s string) int {
+	if strings.HasPrefix(s, "0x") {
+		return 16
+	}
+	return 10
+}
+
+func integer(s string) string { return strings.TrimPrefix(s, "0x") }

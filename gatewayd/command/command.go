@@ -44,6 +44,6 @@ type Reply struct {
 	Verb    string          `json:"verb"`
 	Code    Code            `json:"code"`
 	Text    string          `json:"text"`
-	Result  json.RawMessage `json:"result,omitempty"`
-	T       int64           `json:"t"` // Unix milliseconds
+	Result  json.RawMessage `json:"result"` // {} when there is none
+	T       int64           `json:"t"`      // Unix milliseconds
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"edgegateway/adapters/field"
 )
@@ -38,12 +37,13 @@ type Verb struct {
 // Table is all that the gateway can be asked to do. It is built once and not changed afterwards.
 type Table struct {
 	gateway string
+	now     func() int64
 	verbs   []Verb
 }
 
-// NewTable makes the table of a gateway's verbs.
-func NewTable(gateway string, verbs ...Verb) *Table {
-	return &Table{gateway: gateway, verbs: verbs}
+// NewTable makes the table of a gateway's verbs. now stamps the replies, in Unix milliseconds.
+func NewTable(gateway string, now func() int64, verbs ...Verb) *Table {
+	return &Table{gateway: gateway, now: now, verbs: verbs}
 }
 
 // Verbs lists the table, in its order.
@@ -58,10 +58,9 @@ func (t *Table) Find(name string) (Verb, bool) {
 	return t.verbs[i], true
 }
 
-// Do runs a request that was already judged to be allowed up to the given level, and answers it. It never panics
-// and never answers twice.
+// Do runs a request that was already judged to be allowed up to the given level, and answers it.
 func (t *Table) Do(ctx context.Context, r Request, allowed Level) Reply {
-	reply := Reply{V: 1, ID: r.ID, Gateway: t.gateway, Verb: r.Verb, Code: OK}
+	reply := Reply{V: 1, ID: r.ID, Gateway: t.gateway, Verb: r.Verb, Code: OK, Result: json.RawMessage("{}")}
 	verb, ok := t.Find(r.Verb)
 	var result any
 	var err error
@@ -74,12 +73,15 @@ func (t *Table) Do(ctx context.Context, r Request, allowed Level) Reply {
 		result, err = verb.Run(ctx, r.Args)
 	}
 	if err == nil && result != nil {
-		reply.Result, err = json.Marshal(result)
+		var b []byte
+		if b, err = json.Marshal(result); err == nil {
+			reply.Result = b
+		}
 	}
 	if err != nil {
 		reply.Code, reply.Text = codeOf(err), err.Error()
 	}
-	reply.T = time.Now().UnixMilli()
+	reply.T = t.now()
 	return reply
 }
 

@@ -22,7 +22,7 @@ func TestDoAnswersWithTheContractsCode(t *testing.T) {
 	}
 	admin := fail("restart", nil)
 	admin.Level = command.Admin
-	table := command.NewTable("gw1",
+	table := command.NewTable("gw1", func() int64 { return 1763925256123 },
 		fail("fine", nil),
 		fail("silent", fmt.Errorf("meter-1: %w", field.ErrSilent)),
 		fail("absent", field.ErrAbsent),

@@ -25,7 +25,7 @@ func serve(t *testing.T) (page string, local *http.Client) {
 		return health.Status{Gateway: "gw1", Version: "test", Platforms: []health.Platform{{Name: "platform",
 			Books: []health.Books{{Class: "readings", Taken: 5, Delivered: 3, Buffered: 1, Lost: 1}}}}}
 	}
-	table := command.NewTable("gw1",
+	table := command.NewTable("gw1", func() int64 { return 1763925256123 },
 		command.Verb{Name: "look", Run: func(context.Context, json.RawMessage) (any, error) { return "seen", nil }},
 		command.Verb{Name: "touch", Level: command.Operate, Run: func(context.Context, json.RawMessage) (any, error) { return "moved", nil }})
 	server := web.New(web.Options{Status: status, Table: table, Log: slog.New(slog.DiscardHandler), Streams: map[string]web.Stream{
