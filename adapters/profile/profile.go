@@ -216,12 +216,3 @@ func Sorted(profiles []*Profile) []*Profile {
 	}
 	return slices.SortedFunc(maps.Values(byName), func(a, b *Profile) int { return cmp.Compare(a.Name, b.Name) })
 }
-
-// Names lists the names of profiles.
-func Names(profiles []*Profile) []string {
-	names := make([]string, len(profiles))
-	for i, p := range profiles {
-		names[i] = p.Name
-	}
-	return names
-}

@@ -125,8 +125,8 @@ func TestLoadFolder(t *testing.T) {
 		"profiles/notes.txt": {Data: []byte("no profile")},
 	}
 	profiles, err := profile.Load(fsys, "profiles", nil, &report)
-	if names := fmt.Sprint(profile.Names(profiles)); err != nil || names != "[acme-m0 acme-m1]" {
-		t.Errorf("%s, %v, %v", names, err, report.Problems())
+	if err != nil || len(profiles) != 2 || profiles[0].Name != "acme-m0" || profiles[1].Name != "acme-m1" {
+		t.Errorf("%v, %v, %v", profiles, err, report.Problems())
 	}
 	if none, err := profile.Load(fsys, "nowhere", nil, &report); err != nil || len(none) != 0 {
 		t.Errorf("a folder that is not there: %v, %v", none, err)

@@ -58,14 +58,11 @@ func (b Build) protocolNames() []string { return slices.Sorted(maps.Keys(b.Proto
 // dialectNames lists every known dialect, sorted.
 func (b Build) dialectNames() []string { return slices.Sorted(maps.Keys(b.Dialects)) }
 
-// dialectWith names a dialect that has the option; "" when none has.
-func (b Build) dialectWith(option string) string {
-	for _, name := range b.dialectNames() {
-		if slices.Contains(b.Dialects[name].Options, option) {
-			return name
-		}
-	}
-	return ""
+// dialectsWith lists the dialects that have the option, sorted.
+func (b Build) dialectsWith(option string) []string {
+	return slices.DeleteFunc(b.dialectNames(), func(name string) bool {
+		return !slices.Contains(b.Dialects[name].Options, option)
+	})
 }
 
 // TagKeys are the keys that only one protocol's tags have, by protocol.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"edgegateway/adapters/profile/strict"
@@ -194,8 +195,8 @@ func (l *loader) readPlatform(t *strict.Table, name string) {
 		p.Options[key] = t.Scalar(key)
 	}
 	t.Done(func(key string) string {
-		if other := l.build.dialectWith(key); other != "" {
-			return fmt.Sprintf("this is a key of dialect = %q, and here the dialect is %q", other, p.Dialect)
+		if others := l.build.dialectsWith(key); len(others) > 0 {
+			return fmt.Sprintf("this is a key of dialect %s, and here the dialect is %s", strings.Join(others, ", "), p.Dialect)
 		}
 		return ""
 	})

@@ -97,10 +97,11 @@ func (e *lineEntry) read() {
 // checkMode judges "9600 8N1".
 func (e *lineEntry) checkMode() {
 	const hint = `write baud rate, data bits (7 or 8), parity (N, E or O) and stop bits (1 or 2): "9600 8N1"`
-	baud, rest, _ := strings.Cut(e.Mode, " ")
+	baud, rest, _ := strings.Cut(strings.ToUpper(e.Mode), " ")
+	rest = strings.TrimSpace(rest)
 	n, err := strconv.Atoi(baud)
 	switch {
-	case err != nil || strconv.Itoa(n) != baud:
+	case err != nil:
 		e.table.Complain("mode", "this does not begin with a baud rate", hint)
 	case n < 50 || n > 4_000_000:
 		e.table.Complain("mode", fmt.Sprintf("%d is no baud rate: allowed are 50 to 4000000", n), hint)
