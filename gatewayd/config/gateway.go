@@ -111,11 +111,11 @@ func publicKey(text string) (key []byte, fault string) {
 	if err != nil {
 		return nil, "this is not base64"
 	}
-	any, err := x509.ParsePKIXPublicKey(der)
+	parsed, err := x509.ParsePKIXPublicKey(der)
 	if err != nil {
 		return nil, "this is base64, but no public key (SubjectPublicKeyInfo)"
 	}
-	ed, ok := any.(ed25519.PublicKey)
+	ed, ok := parsed.(ed25519.PublicKey)
 	if !ok {
 		return nil, "this is a public key, but not of Ed25519"
 	}
