@@ -3,6 +3,7 @@ package collect
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -37,8 +38,8 @@ func (l *Loop) hand(ctx context.Context, records []field.Record) {
 }
 
 // happen logs an event and sends it.
-func (l *Loop) happen(at field.Stamp, kind, subject, text string) {
-	l.o.Log.Warn(text, "event", kind)
+func (l *Loop) happen(level slog.Level, at field.Stamp, kind, subject, text string) {
+	l.o.Log.Log(l.ctx, level, text, "event", kind)
 	l.post([]field.Record{{At: at, Event: &field.Event{Kind: kind, Subject: subject, Text: text}}})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"edgegateway/adapters/field"
@@ -124,7 +125,7 @@ func (l *Loop) answered(u *unit, now time.Duration, at field.Stamp) {
 	for _, p := range u.plans {
 		p.due = now
 	}
-	l.happen(at, "device_online", u.Name, fmt.Sprintf("device %s on line %s answers again, after %s", u.Name, l.o.Line, rounded(away)))
+	l.happen(slog.LevelInfo, at, "device_online", u.Name, fmt.Sprintf("device %s on line %s answers, after %s", u.Name, l.o.Line, rounded(away)))
 }
 
 // unanswered notes a try in vain. A unit that has answered before is given three tries, the later ones behind all that
@@ -153,7 +154,7 @@ func (l *Loop) goOffline(u *unit, now time.Duration, at field.Stamp, why string)
 	l.mu.Lock()
 	u.ledger.offline = true
 	l.mu.Unlock()
-	l.happen(at, "device_offline", u.Name, why)
+	l.happen(slog.LevelWarn, at, "device_offline", u.Name, why)
 	l.blank(u, now, at)
 }
 
@@ -188,7 +189,7 @@ func (l *Loop) lineFailed(now time.Duration, at field.Stamp, err error) {
 		return
 	}
 	l.down = true
-	l.happen(at, "line_down", l.o.Line, fmt.Sprintf("line %s: %v", l.o.Line, err))
+	l.happen(slog.LevelWarn, at, "line_down", l.o.Line, fmt.Sprintf("line %s: %v", l.o.Line, err))
 	for _, u := range l.units {
 		if !u.offline {
 			l.blank(u, now, at)
@@ -205,7 +206,7 @@ func (l *Loop) lineWorks(now time.Duration, at field.Stamp) {
 	l.mu.Lock()
 	l.book.down, l.book.trouble = false, ""
 	l.mu.Unlock()
-	l.happen(at, "line_up", l.o.Line, fmt.Sprintf("line %s is up again", l.o.Line))
+	l.happen(slog.LevelInfo, at, "line_up", l.o.Line, fmt.Sprintf("line %s is up again", l.o.Line))
 	for _, u := range l.units {
 		u.probe = min(u.probe, now)
 		if !u.offline {
