@@ -13,14 +13,13 @@ import (
 // (nil) or a port fails.
 func Bridge(ctx context.Context, a, b *Line) error {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	stop := context.AfterFunc(ctx, func() {
+	var there, back error
+	var running sync.WaitGroup
+	running.Go(func() {
+		<-ctx.Done()
 		past := time.Unix(1, 0)
 		_ = errors.Join(a.SetDeadline(past), b.SetDeadline(past)) // of a closed port it is not needed
 	})
-	defer stop()
-	var there, back error
-	var ways sync.WaitGroup
 	carry := func(to, from *Line) error {
 		defer cancel()
 		_, err := io.Copy(to, from)
@@ -29,8 +28,8 @@ func Bridge(ctx context.Context, a, b *Line) error {
 		}
 		return err
 	}
-	ways.Go(func() { there = carry(b, a) })
-	ways.Go(func() { back = carry(a, b) })
-	ways.Wait()
+	running.Go(func() { there = carry(b, a) })
+	running.Go(func() { back = carry(a, b) })
+	running.Wait()
 	return errors.Join(there, back)
 }

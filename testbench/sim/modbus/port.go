@@ -39,12 +39,14 @@ func (s *Server) ServeRTUOverTCP(ctx context.Context, ln net.Listener, w Wire) e
 }
 
 func (s *Server) accept(ctx context.Context, ln net.Listener, f framing, w Wire) error {
-	var sessions sync.WaitGroup
-	defer sessions.Wait()
 	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	running.Go(func() {
+		<-ctx.Done()
+		ln.Close()
+	})
+	defer running.Wait()
 	defer cancel()
-	stop := context.AfterFunc(ctx, func() { ln.Close() })
-	defer stop()
 	for {
 		c, err := ln.Accept()
 		switch {
@@ -52,10 +54,9 @@ func (s *Server) accept(ctx context.Context, ln net.Listener, f framing, w Wire)
 		case ctx.Err() != nil:
 			return nil
 		default:
-			ln.Close()
 			return err
 		}
-		sessions.Go(func() {
+		running.Go(func() {
 			defer c.Close()
 			// How one connection ends is its master's affair.
 			_ = s.serve(ctx, c, f, w)
@@ -80,14 +81,16 @@ func (s *Server) serve(ctx context.Context, p Port, f framing, w Wire) error {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	stop := context.AfterFunc(ctx, func() { p.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
 	x := &session{Server: s, framing: f, port: p, wire: w, out: newTransmitter(p, w)}
-	var writing sync.WaitGroup
-	writing.Go(func() { x.out.run(ctx) })
+	var running sync.WaitGroup
+	running.Go(func() { x.out.run(ctx) })
+	running.Go(func() {
+		<-ctx.Done()
+		p.SetDeadline(time.Unix(1, 0)) // ends what blocks on the port
+	})
 	err := x.listen(ctx)
 	cancel()
-	writing.Wait()
+	running.Wait()
 	if errors.Is(err, errHangUp) || errors.Is(err, io.EOF) || errors.Is(err, os.ErrDeadlineExceeded) {
 		return nil // the deadline comes with the context's end
 	}
