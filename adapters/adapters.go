@@ -59,3 +59,12 @@ func Open(protocol string, line link.Line, framing string) (field.Driver, error)
 	}
 	return nil, fmt.Errorf("there is no protocol %q: allowed are %s", protocol, strings.Join(names, ", "))
 }
+
+// Describe says what a frame of a line's trace means, in the words of the protocol; "" when this build cannot tell.
+// sent is true for what the gateway sent.
+func Describe(protocol, framing string, sent bool, frame []byte) string {
+	if f, err := modbus.ParseFraming(framing); err == nil && protocol == "modbus" {
+		return modbus.Describe(f, sent, frame)
+	}
+	return ""
+}

@@ -1,0 +1,49 @@
+package modbus_test
+
+import (
+	"encoding/hex"
+	"strings"
+	"testing"
+
+	"edgegateway/adapters/modbus"
+)
+
+func TestDescribe(t *testing.T) {
+	for _, c := range []struct {
+		framing modbus.Framing
+		sent    bool
+		frame   string
+		want    string
+	}{
+		{modbus.RTU, true, "01 03 00 00 00 0A C5 CD", "unit 1: read holding 0, 10 registers"},
+		{modbus.RTU, true, "0A 01 04 A1 00 01 AC 63", "unit 10: read coil 1185, 1 coils"},
+		{modbus.RTU, false, "01 83 02 C0 F1", "unit 1: exception 2 (illegal data address)"},
+		{modbus.RTU, false, "01 83 02 C0 F2", "no whole frame"},
+		{modbus.RTU, false, "01", "no whole frame"},
+		{modbus.TCP, true, "00 07 00 00 00 06 FF 06 00 C8 01 A9", "unit 255: write holding 200 = 0x01a9"},
+		{modbus.TCP, false, "00 07 00 00 00 06 FF 06 00 C8 01 A9", "unit 255: confirmed holding 200 = 0x01a9"},
+		{modbus.TCP, false, "00 07 00 00 00 07 01 04 04 43 66 33 34", "unit 1: 4 bytes of input"},
+		{modbus.TCP, false, "00 07 00 00 00 09 01 04 04 43 66 33 34", "no whole frame"},
+		{modbus.TCP, true, "00 07 00 00 00 05 01 2B 0E 01 00", "unit 1: function 43, 3 bytes"},
+	} {
+		frame, err := hex.DecodeString(strings.ReplaceAll(c.frame, " ", ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := modbus.Describe(c.framing, c.sent, frame); got != c.want {
+			t.Errorf("% x: got %q, want %q", frame, got, c.want)
+		}
+	}
+}
+
+func FuzzDescribe(f *testing.F) {
+	f.Add([]byte{1, 3, 0, 0, 0, 10, 0xC5, 0xCD})
+	f.Add([]byte{0, 7, 0, 0, 0, 2, 1, 0x83})
+	f.Fuzz(func(t *testing.T, frame []byte) {
+		for _, framing := range []modbus.Framing{modbus.RTU, modbus.TCP} {
+			if modbus.Describe(framing, true, frame) == "" || modbus.Describe(framing, false, frame) == "" {
+				t.Error("nothing was said")
+			}
+		}
+	})
+}
