@@ -131,6 +131,9 @@ func (c *Clock) Run(ctx context.Context) error {
 	defer w.close()
 	for ctx.Err() == nil {
 		w.wait(ctx, refresh)
+		if ctx.Err() != nil {
+			break // whoever takes the events may be ending too
+		}
 		for _, e := range c.look() {
 			c.o.Log.Info(e.Text)
 			if c.o.Event != nil {
