@@ -122,7 +122,9 @@ func (d *Driver) Bind(dev field.Device) (field.Station, error) {
 	slow := group{shape: &field.Group{Device: dev.Name, Name: field.SlowGroup, Profile: dev.Profile}}
 	for _, tag := range dev.Tags {
 		p, errs := newPoint(tag)
-		errs = append(errs, s.accept(p)...)
+		if len(errs) == 0 {
+			errs = s.accept(p)
+		}
 		g := &main
 		switch tag.Group {
 		case "", field.MainGroup:

@@ -24,8 +24,11 @@ func (p *point) encode(v field.Value) (raw uint64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if p.bit >= 0 {
+	switch {
+	case p.bit >= 0:
 		raw <<= p.bit
+	case raw != 0 && p.typ.form == formBool && p.mask != math.MaxUint64:
+		raw = p.mask // a truth value of several bits sets them all
 	}
 	if raw&^p.mask&ones(2*p.count) != 0 {
 		return 0, p.misfit(v, fmt.Sprintf("only the bits %#x belong to the tag", p.mask))
@@ -53,9 +56,6 @@ func (p *point) encodeBool(v field.Value) (uint64, error) {
 	f, ok := v.Float()
 	if !ok || f != 0 && f != 1 {
 		return 0, p.misfit(v, "allowed are true and false")
-	}
-	if f != 0 && p.bit < 0 && !p.space.bits() && p.mask != math.MaxUint64 {
-		return p.mask, nil // all the bits that count
 	}
 	return uint64(f), nil
 }
