@@ -102,7 +102,18 @@ func (s *Station) refuse(points []*point) {
 	s.learn()
 }
 
-func (s *Station) allHoles() []span { return slices.Concat(s.quirks.holes, s.holes) }
+// allHoles are what no block may read through: what the quirks name, what was learned, and what was refused.
+func (s *Station) allHoles() []span {
+	holes := slices.Concat(s.quirks.holes, s.holes)
+	for _, g := range s.groups {
+		for _, p := range g.points {
+			if p.refused {
+				holes = append(holes, p.span)
+			}
+		}
+	}
+	return holes
+}
 
 // reading is one Read in progress.
 type reading struct {
@@ -148,16 +159,16 @@ func (r *reading) read(b *block) bool {
 
 // settle judges how a request ended: the code of an exception, 0 for data, or r.failure.
 func (r *reading) settle(err error) (code int) {
-	var exception *field.ExceptionError
-	switch {
-	case err == nil:
+	if err == nil {
 		r.answered = true
-	case errors.As(err, &exception) && !errors.Is(err, field.ErrAbsent):
+		return 0
+	}
+	var exception *field.ExceptionError
+	if errors.As(err, &exception) && !errors.Is(err, field.ErrAbsent) {
 		r.answered = true
 		return exception.Code
-	default:
-		r.failure = err
 	}
+	r.failure = err
 	return 0
 }
 

@@ -10,7 +10,7 @@ import (
 
 // Chunk is some bytes that arrive together.
 type Chunk struct {
-	After time.Duration // the request's last bit
+	After time.Duration // the request's last bit; their own wire time comes on top
 	Bytes []byte
 }
 
@@ -102,7 +102,7 @@ func (l *Line) send(request []byte, sent time.Time) {
 		return
 	}
 	for _, c := range l.Peer(request) {
-		l.coming = append(l.coming, arrival{sent.Add(c.After), append([]byte(nil), c.Bytes...)})
+		l.coming = append(l.coming, arrival{sent.Add(c.After + time.Duration(len(c.Bytes))*l.Wire.Char), append([]byte(nil), c.Bytes...)})
 	}
 	for i := len(l.coming) - 1; i > 0 && l.coming[i].at.Before(l.coming[i-1].at); i-- {
 		l.coming[i], l.coming[i-1] = l.coming[i-1], l.coming[i]
