@@ -1,0 +1,160 @@
+package buffer
+
+import (
+	"time"
+
+	"edgegateway/adapters/field"
+)
+
+// keepHouse looks after disk, age and free space.
+func (s *Store) keepHouse(now time.Time) {
+	s.mu.Lock()
+	f := s.flash
+	s.mu.Unlock()
+	if f == nil {
+		return
+	}
+	if n, err := free(s.opt.Dir); err == nil && n < openNeeds {
+		s.dropBallast()
+	} else {
+		s.takeBallast()
+	}
+	s.measure()
+	s.expire(now)
+	s.evict()
+}
+
+// measureEvery is how many bytes are written before the disk is measured again.
+const measureEvery = 256 << 10
+
+// measure takes the folder's size. Between two measurements what is committed is added.
+func (s *Store) measure() {
+	n := usage(s.opt.Dir)
+	s.w.measured = 0
+	s.mu.Lock()
+	s.disk = n
+	s.mu.Unlock()
+}
+
+func (s *Store) tooLarge() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.disk > s.opt.soft()
+}
+
+// evict gives up whole buckets until the folder is within its limit: stores that were set aside, then readings, then
+// events, then replies, the oldest first.
+func (s *Store) evict() {
+	if s.w.measured >= measureEvery {
+		s.measure()
+	}
+	for s.tooLarge() {
+		if dropAsides(s.opt.Dir) {
+			s.measure()
+			continue
+		}
+		st, b := s.oldestBucket()
+		if b == nil || !s.discard(st, b, Evicted) {
+			return
+		}
+		s.measure()
+	}
+}
+
+func (s *Store) oldestBucket() (*stream, *bucket) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range [...]field.Class{field.Readings, field.Events, field.Replies} {
+		if st := s.streams[c]; len(st.buckets) > 0 {
+			return st, st.buckets[0]
+		}
+	}
+	return nil, nil
+}
+
+// expire gives up buckets whose youngest record is older than the age limit. A bucket with a stamp that could not be
+// believed is left alone, and so is everything while the clock cannot be: a clock that steps forward ages nothing. A
+// bucket that this process filled must also have stood as long by the monotonic clock.
+func (s *Store) expire(now time.Time) {
+	at := s.opt.Now()
+	if s.opt.Keep == 0 || at.Trust != field.Synchronised {
+		return
+	}
+	limit := at.Wall - s.opt.Keep.Milliseconds()
+	for _, st := range s.streams {
+		for {
+			s.mu.Lock()
+			var b *bucket
+			if len(st.buckets) > 0 {
+				b = st.buckets[0]
+			}
+			old := b != nil && !b.unsure && b.newest < limit && (b.opened.IsZero() || now.Sub(b.opened) >= s.opt.Keep)
+			s.mu.Unlock()
+			if !old || !s.discard(st, b, Expired) {
+				break
+			}
+		}
+	}
+}
+
+// discard gives a bucket up and frees it.
+func (s *Store) discard(st *stream, b *bucket, why Cause) bool {
+	s.mu.Lock()
+	s.giveUp(st, b, why)
+	s.mu.Unlock()
+	return s.remove(st, b)
+}
+
+// free drops the buckets that nobody is owed any more. The one that is still filled goes when it is old or has some
+// size, so that short outages do not cost a drop each.
+func (s *Store) free() {
+	now := time.Now()
+	for _, st := range s.streams {
+		for {
+			s.mu.Lock()
+			b := st.settledBucket(func(b *bucket) bool {
+				return b.bytes >= s.tune.idleBytes || b.opened.IsZero() || now.Sub(b.opened) >= s.tune.bucketAge
+			})
+			ok := s.usable
+			s.mu.Unlock()
+			if b == nil || !ok || !s.remove(st, b) {
+				break
+			}
+		}
+	}
+}
+
+// settledBucket finds one that is owed to nobody; the last one only if worth says so.
+func (st *stream) settledBucket(worth func(*bucket) bool) *bucket {
+	for i, b := range st.buckets {
+		if b.owed == (tally{}) && (i < len(st.buckets)-1 || worth(b)) {
+			return b
+		}
+	}
+	return nil
+}
+
+// remove frees a bucket. The cursors behind it are durable first, so that what a crash may bring back is known dead.
+func (s *Store) remove(st *stream, b *bucket) bool {
+	s.saveCursors()
+	s.mu.Lock()
+	f := s.flash
+	s.mu.Unlock()
+	if f == nil {
+		return false
+	}
+	if err := f.drop(st.class, b.id); err != nil {
+		s.stall(err, nil)
+		return false
+	}
+	s.w.measured = measureEvery
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range st.buckets {
+		if st.buckets[i] == b {
+			st.buckets = append(st.buckets[:i:i], st.buckets[i+1:]...)
+			break
+		}
+	}
+	return true
+}

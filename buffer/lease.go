@@ -1,0 +1,267 @@
+package buffer
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"time"
+
+	"edgegateway/adapters/field"
+)
+
+// lease is a range of sequence numbers that may be used: it was synced before its first number is.
+type lease struct {
+	epoch     uint32
+	next, end uint64
+	size      uint64    // of the range when it was granted
+	from      uint64    // next, at that time
+	granted   time.Time // monotonic
+}
+
+// short says that the lease should be renewed: half of it is used.
+func (l *lease) short() bool { return l.end != math.MaxUint64 && l.end-l.next <= l.size/2 }
+
+// want is how many numbers the next range should hold to last for span at the rate of the present one.
+func (l *lease) want(span time.Duration, least uint64, now time.Time) uint64 {
+	const most = 1 << 24
+	used := float64(l.next - l.from)
+	if elapsed := now.Sub(l.granted); used > 0 && elapsed > 0 && !l.granted.IsZero() {
+		least = max(least, uint64(min(most, used/elapsed.Seconds()*span.Seconds())))
+	}
+	return least
+}
+
+// identity is what the file "sequence" keeps beside Badger, so that a damaged store on flash endangers no number:
+// which epoch it is, and up to where each class's numbers are leased.
+type identity struct {
+	V       int                        `json:"v"`
+	Epoch   uint32                     `json:"epoch"`
+	Clean   bool                       `json:"clean"`   // written by a clean stop
+	Next    [len(field.Classes)]uint64 `json:"next"`    // the first number not known to be used, by class
+	End     [len(field.Classes)]uint64 `json:"end"`     // the first number not leased
+	Waiting [len(field.Classes)]uint64 `json:"waiting"` // records in blocks when this was written
+	Oldest  [len(field.Classes)]uint64 `json:"oldest"`  // number of the oldest of them
+}
+
+const identityFile = "sequence"
+
+// readIdentity reads the file; fs.ErrNotExist when there is none.
+func readIdentity(dir string) (identity, error) {
+	var id identity
+	b, err := os.ReadFile(filepath.Join(dir, identityFile))
+	if err != nil {
+		return id, err
+	}
+	text, sum, _ := bytes.Cut(bytes.TrimSuffix(b, []byte("\n")), []byte("\n"))
+	if string(sum) != identitySum(text) {
+		return id, errors.New("its checksum is wrong")
+	}
+	if err := json.Unmarshal(text, &id); err != nil || id.V != 1 {
+		return id, fmt.Errorf("it is of an unknown form (version %d): %w", id.V, err)
+	}
+	return id, nil
+}
+
+func identitySum(text []byte) string {
+	return fmt.Sprintf("%08x", crc32.Checksum(text, crc32.MakeTable(crc32.Castagnoli)))
+}
+
+// write replaces the file; when it returns nil the new one is synced.
+func (id identity) write(dir string) (int, error) {
+	id.V = 1
+	text, err := json.Marshal(id)
+	if err != nil {
+		return 0, err
+	}
+	text = append(append(append(text, '\n'), identitySum(text)...), '\n')
+	return len(text), replaceFile(filepath.Join(dir, identityFile), text)
+}
+
+// replaceFile writes a file anew, so that a crash leaves the old or the new one, and syncs it.
+func replaceFile(name string, content []byte) error {
+	f, err := os.OpenFile(name+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	if err == nil {
+		err = f.Sync()
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err == nil {
+		err = os.Rename(name+".new", name)
+	}
+	if err == nil {
+		err = syncFolder(filepath.Dir(name))
+	}
+	return err
+}
+
+func syncFolder(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	if e := d.Close(); err == nil {
+		err = e
+	}
+	return err
+}
+
+// identify reads what the folder says of epoch and numbers. An unclean stop leaves the rest of each lease in doubt:
+// it is skipped.
+func (s *Store) identify() {
+	id, err := readIdentity(s.opt.Dir)
+	switch {
+	case err == nil:
+		s.w.ident = id
+	case errors.Is(err, fs.ErrNotExist):
+		s.w.ident = identity{}
+	default:
+		s.opt.Log.Warn("the record of used sequence numbers cannot be read: a new epoch begins", "file", identityFile, "err", err)
+		s.w.ident = identity{}
+	}
+	s.w.identified = true
+}
+
+// adopt makes epoch and numbers of the folder those of the store. known gives, by class, the first number behind
+// those found in blocks. It returns the events that tell of skipped numbers.
+func (s *Store) adopt(known [len(field.Classes)]uint64) []*field.Event {
+	id := &s.w.ident
+	var skips []*field.Event
+	for c := range s.streams {
+		from, to := max(id.Next[c], known[c], 1), max(id.End[c], known[c], 1)
+		if !id.Clean && from < to && field.Class(c) != field.Replies {
+			skips = append(skips, skipEvent(field.Class(c), id.Epoch, from, to-1))
+		}
+		id.Next[c], id.End[c] = to, to
+	}
+	return skips
+}
+
+// newEpoch begins one: numbers start at 1 again.
+func (s *Store) newEpoch(epoch uint32) {
+	s.w.ident = identity{Epoch: epoch}
+	for c := range s.streams {
+		s.w.ident.Next[c], s.w.ident.End[c] = 1, 1
+	}
+}
+
+// renewLeases extends the ranges that run short. When the folder cannot be written and numbers run out, they come
+// from an epoch of this process alone, drawn at random from the upper half so that it meets no other.
+func (s *Store) renewLeases(now time.Time) {
+	s.mu.Lock()
+	id := s.w.ident
+	id.Clean = false
+	var short, out bool
+	var granted [len(field.Classes)]uint64
+	for c, st := range s.streams {
+		l := &st.lease
+		if l.epoch == id.Epoch && l.epoch != 0 {
+			id.Next[c] = l.next
+			if !l.short() {
+				continue
+			}
+		}
+		granted[c] = l.want(s.tune.leaseSpan, s.tune.leaseLeast, now)
+		id.End[c] += granted[c]
+		short = true
+		out = out || l.next == l.end
+	}
+	s.waiting(&id)
+	s.mu.Unlock()
+	if !short || now.Before(s.w.leaseAt) {
+		return
+	}
+	err := errNoFolder
+	if s.w.identified && id.Epoch != 0 {
+		var n int
+		if n, err = id.write(s.opt.Dir); err == nil {
+			s.wrote([]change{{value: make([]byte, n)}})
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.w.leaseAt = now.Add(s.tune.cursors)
+		if out {
+			s.improvise()
+		}
+		return
+	}
+	s.w.ident = id
+	for c, st := range s.streams {
+		l := &st.lease
+		if l.epoch != id.Epoch {
+			*l = lease{epoch: id.Epoch, next: id.Next[c]}
+		}
+		if granted[c] > 0 {
+			l.end, l.size, l.from, l.granted = id.End[c], granted[c], l.next, now
+		}
+		s.number(st)
+	}
+}
+
+var errNoFolder = errors.New("no folder")
+
+// improvise numbers on in an epoch of this process.
+func (s *Store) improvise() {
+	epoch := 1<<31 | rand.Uint32()>>1
+	for c, st := range s.streams {
+		l := &st.lease
+		if l.end == math.MaxUint64 {
+			continue
+		}
+		if l.epoch != 0 {
+			s.w.ident.Next[c] = l.next
+		}
+		*l = lease{epoch: epoch, next: 1, end: math.MaxUint64}
+		s.number(st)
+	}
+}
+
+// waiting notes what is in blocks.
+func (s *Store) waiting(id *identity) {
+	for c, st := range s.streams {
+		id.Waiting[c], id.Oldest[c] = 0, 0
+		for _, b := range st.buckets {
+			if n := b.owed.most(); n > 0 {
+				if id.Waiting[c] == 0 {
+					id.Oldest[c] = b.first + b.shift
+				}
+				id.Waiting[c] += n
+			}
+		}
+	}
+}
+
+// giveBack ends the leases at the last number used.
+func (s *Store) giveBack() {
+	if !s.w.identified || s.w.ident.Epoch == 0 {
+		return
+	}
+	s.mu.Lock()
+	id := s.w.ident
+	id.Clean = true
+	for c, st := range s.streams {
+		if st.lease.epoch == id.Epoch {
+			id.Next[c] = st.lease.next
+		}
+		id.End[c] = id.Next[c]
+	}
+	s.waiting(&id)
+	s.mu.Unlock()
+	if _, err := id.write(s.opt.Dir); err != nil {
+		s.opt.Log.Warn("the unused sequence numbers could not be given back: they will be skipped", "err", err)
+	}
+}

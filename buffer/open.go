@@ -1,0 +1,348 @@
+package buffer
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"edgegateway/adapters/field"
+)
+
+// Open opens the store in Options.Dir, or makes it. A damaged store is set aside, and one that cannot be used (no
+// space, a read-only disk) is tried again later while records live in memory: neither is an error. Errors are ErrLocked,
+// and options that make no sense. Run must be called on what it returns; it closes the store.
+func Open(o Options) (*Store, error) { return open(o, defaultTuning()) }
+
+func open(o Options, tune tuning) (*Store, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	s := newStore(o, tune)
+	s.w.enc = field.NewBlockEncoder()
+	now := time.Now()
+	s.w.houseAt = now.Add(tune.house)
+	s.w.cursorsAt = now
+	if o.Dir == "" {
+		s.trouble = "records live in memory alone, by choice"
+		s.renewLeases(now)
+		return s, nil
+	}
+	if err := s.connect(now); err != nil {
+		if errors.Is(err, ErrLocked) {
+			return nil, err
+		}
+		s.stall(err, nil)
+	}
+	s.renewLeases(now)
+	return s, nil
+}
+
+// openNeeds is the free space, in bytes, without which Badger is not opened: it replays its log into tables.
+const openNeeds = 8 << 20
+
+// connect takes hold of the folder and of the store in it.
+func (s *Store) connect(now time.Time) error {
+	s.w.retryAt = now.Add(s.tune.retry)
+	dir := s.opt.Dir
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	if s.w.lock == nil {
+		lock, err := lockFolder(dir)
+		if err != nil {
+			return err
+		}
+		s.w.lock = lock
+	}
+	if !s.w.identified {
+		s.identify()
+	}
+	f, m, aside, err := s.openAny()
+	if err != nil {
+		s.begin(s.w.ident.Epoch, [len(field.Classes)]uint64{})
+		return err
+	}
+	if err := s.attach(f, m, aside); err != nil {
+		s.closing(f)
+		return err
+	}
+	s.measure()
+	s.takeBallast()
+	return nil
+}
+
+// openAny opens the store on flash; a damaged one is set aside and replaced. aside says why, or is "".
+func (s *Store) openAny() (f *flash, m meta, aside string, err error) {
+	dir := filepath.Join(s.opt.Dir, flashFolder)
+	if n, err := free(s.opt.Dir); err == nil && n < openNeeds {
+		s.dropBallast()
+		if n, err = free(s.opt.Dir); err == nil && n < openNeeds {
+			return nil, m, "", &noSpace{fmt.Sprintf("the disk is full: %d MiB are free, opening the store takes %d", n>>20, openNeeds>>20)}
+		}
+	}
+	crashes := attempts(s.opt.Dir)
+	err = sweep(dir)
+	switch {
+	case err != nil:
+	case headless(dir):
+		err = errors.New("its list of tables (MANIFEST) is missing")
+	case crashes >= openAttempts:
+		err = fmt.Errorf("the daemon ended %d times while opening it", crashes)
+	default:
+		f, m, err = s.openOne(dir)
+	}
+	if err != nil && damage(err) {
+		aside = err.Error()
+		to, e := setAside(s.opt.Dir, s.w.ident.Epoch)
+		if e != nil {
+			return nil, m, "", fmt.Errorf("the store is damaged (%s) and cannot be set aside: %w", aside, e)
+		}
+		s.opt.Log.Error("the store on flash is damaged: set aside, and a new one begun", "why", aside, "to", to)
+		f, m, err = s.openOne(dir)
+	}
+	if err != nil {
+		return nil, m, "", err
+	}
+	opened(s.opt.Dir)
+	return f, m, aside, nil
+}
+
+func (s *Store) openOne(dir string) (*flash, meta, error) {
+	f, err := openFlash(dir, s.shapes, s.opt.Log)
+	if err != nil {
+		return nil, meta{}, err
+	}
+	m, err := f.meta()
+	if err == nil {
+		err = f.loadShapes()
+	}
+	if err != nil {
+		f.close()
+		return nil, meta{}, err
+	}
+	return f, m, nil
+}
+
+// begin makes an epoch and what the folder says of its numbers those of the store, unless they are already. It tells
+// of the numbers that an unclean stop left in doubt.
+func (s *Store) begin(epoch uint32, known [len(field.Classes)]uint64) {
+	switch {
+	case epoch == 0 || s.w.begun == epoch:
+		return
+	case epoch != s.w.ident.Epoch:
+		s.newEpoch(epoch)
+	default:
+		for _, ev := range s.adopt(known) {
+			s.tell(ev)
+		}
+	}
+	s.w.begun = epoch
+}
+
+// tell takes an event of the store's own.
+func (s *Store) tell(ev *field.Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.take(field.Record{At: s.opt.Now(), Event: ev}, time.Now(), nil)
+	s.squeeze()
+}
+
+// attach makes an open flash the store's. At first its contents are taken in; when it comes back after a failure they
+// are known, unless it is not the same any more.
+func (s *Store) attach(f *flash, m meta, aside string) error {
+	fresh := m.V == 0
+	before := m.Epoch
+	former := map[string]uint8{}
+	ids, known, names := m.assign(s.opt.Destinations)
+	f.ids = ids
+	again := s.w.attached && !fresh && m.Epoch == s.w.ident.Epoch
+	var x *contents
+	if !again {
+		for _, name := range names {
+			former[name] = m.Destinations[name]
+			f.ids, known = append(f.ids, m.Destinations[name]), append(known, true)
+		}
+		var err error
+		if x, err = f.load(known); err != nil {
+			return err
+		}
+		f.ids = f.ids[:len(ids)]
+		s.forgetBlocks(aside)
+	}
+
+	epoch := m.Epoch
+	if fresh {
+		epoch = s.lastEpoch() + 1
+		s.lament(aside)
+	} else if s.w.ident.Epoch > epoch {
+		epoch = s.w.ident.Epoch
+	} else if s.w.ident.Epoch < epoch {
+		epoch++
+	}
+	var ends [len(field.Classes)]uint64
+	if x != nil {
+		ends = x.ends(epoch)
+	}
+	s.begin(epoch, ends)
+
+	m.Epoch = epoch
+	changes := []change{}
+	for name, id := range former {
+		delete(m.Destinations, name)
+		for _, c := range field.Classes {
+			changes = append(changes, change{key: cursorKey(id, c)})
+		}
+	}
+	// The numbers of a new epoch are leased before anything says that it has begun.
+	s.renewLeases(time.Now())
+	if fresh || m.Epoch != before || len(former) > 0 || slices.Contains(known, false) {
+		changes = append(changes, m.change())
+		if err := s.roomFor(f, changes); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if x != nil {
+		s.takeIn(x, names)
+	}
+	s.flash, s.usable, s.trouble, s.cause = f, true, "", Evicted
+	s.w.attached = true
+	for _, d := range s.dests {
+		d.wake()
+	}
+	return nil
+}
+
+// roomFor commits changes when there is room.
+func (s *Store) roomFor(f *flash, changes []change) error {
+	if err := s.room(); err != nil {
+		return err
+	}
+	if err := f.commit(changes); err != nil {
+		return err
+	}
+	s.wrote(changes)
+	return nil
+}
+
+// lastEpoch is the highest that any trace is left of.
+func (s *Store) lastEpoch() uint32 {
+	last := s.w.ident.Epoch
+	for _, name := range asides(s.opt.Dir) {
+		epoch, _ := asideNumber(name)
+		last = max(last, epoch)
+	}
+	return last
+}
+
+// ends gives, by class, the number behind the last that stands in a block of an epoch.
+func (x *contents) ends(epoch uint32) (ends [len(field.Classes)]uint64) {
+	for c := range x.streams {
+		for _, b := range x.streams[c].buckets {
+			if b.epoch == epoch && b.blocks > 0 {
+				ends[c] = b.end + b.shift
+			}
+		}
+	}
+	return ends
+}
+
+// takeIn makes what was found on flash part of the store. Records taken meanwhile come behind it.
+func (s *Store) takeIn(x *contents, former []string) {
+	for c, st := range s.streams {
+		in := &x.streams[c]
+		st.buckets, st.chain = in.buckets, max(in.chain, st.chain)
+		s.w.nextBucket[c] = max(s.w.nextBucket[c], in.next)
+		if h := &st.head; h.base < st.chain {
+			by := st.chain - h.base
+			h.shift(by)
+			for _, d := range s.dests {
+				d.tracks[c].live += by
+			}
+		}
+		for i, d := range s.dests {
+			t, found := &d.tracks[c], &x.tracks[i][c]
+			t.low, t.read, t.settled, t.flying, t.moved = found.low, found.read, found.settled, nil, found.moved
+			var n uint64
+			for _, b := range st.buckets {
+				n += b.owed[i]
+			}
+			t.books.inBlocks, t.books.found, t.books.taken = n, t.books.found+n, t.books.taken+n
+			s.advance(i, st)
+		}
+		for i, name := range former {
+			s.forgetFormer(st, len(s.dests)+i, name)
+		}
+	}
+	s.ledger = append(x.ledger, s.ledger...)
+	s.told = max(s.told, x.told)
+}
+
+// forgetFormer declares lost what was still owed to a destination that the configuration names no more.
+func (s *Store) forgetFormer(st *stream, i int, name string) {
+	for _, b := range st.buckets {
+		if n := b.owed[i]; n > 0 {
+			s.declare(loss{former: name, class: st.class, why: Evicted, epoch: b.epoch, first: b.first + b.shift,
+				last: b.end - 1 + b.shift, count: n, text: "the configuration names this destination no more"})
+		}
+		b.owed[i], b.sealed[i] = 0, 0
+	}
+}
+
+// forgetBlocks gives up what the store had on flash before it was damaged under the running daemon.
+func (s *Store) forgetBlocks(why string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, st := range s.streams {
+		for _, b := range st.buckets {
+			for i := range s.dests {
+				if b.owed[i] > 0 {
+					s.loseBucket(i, st, b, Corrupt)
+				}
+			}
+		}
+		st.buckets = nil
+		for i := range s.dests {
+			s.advance(i, st)
+		}
+	}
+	s.unwritten = len(s.ledger)
+	if why != "" {
+		s.take(field.Record{At: s.opt.Now(), Event: &field.Event{Kind: "store", Text: "the store was damaged and set aside: " + why}},
+			time.Now(), nil)
+	}
+}
+
+// lament declares lost, as far as the folder tells, what stood in a store that was set aside or is gone.
+func (s *Store) lament(aside string) {
+	id := s.w.ident
+	if s.w.attached || id.Epoch == 0 {
+		return
+	}
+	why := "the store on flash was not there any more"
+	if aside != "" {
+		why = "the store on flash was damaged and set aside"
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.streams {
+		from, to, n := id.Next[c], id.End[c], id.Waiting[c]
+		if n > 0 {
+			from = id.Oldest[c]
+		}
+		if from >= to {
+			continue
+		}
+		for _, d := range s.dests {
+			b := &d.tracks[c].books
+			b.found, b.taken, b.lost[Corrupt] = b.found+n, b.taken+n, b.lost[Corrupt]+n
+		}
+		s.declare(loss{to: s.everybody(), class: field.Class(c), why: Corrupt, epoch: id.Epoch, first: from, last: to - 1, count: n,
+			text: why + "; the count is that of its last lease"})
+	}
+}

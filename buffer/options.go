@@ -1,0 +1,105 @@
+package buffer
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"edgegateway/adapters/field"
+)
+
+// Options say where the store lives, how much it may take and whom it serves. The zero value of each has a default.
+type Options struct {
+	Dir          string             // the store's folder, made if missing; "" for memory alone, by choice
+	Limit        int64              // bytes of flash that the folder never exceeds; default 512 MiB, at least MinLimit
+	Reserve      int64              // free bytes of the file system below which nothing is written; default 32 MiB
+	Keep         time.Duration      // records older than this are given up; 0 for no age limit
+	Commit       time.Duration      // how long a reading may stay unacknowledged in memory alone; default 1 s
+	DurableFirst bool               // readings behave like events: synced before they leave
+	HeadLimit    int64              // bytes of memory for what is not on flash; default 16 MiB
+	Destinations []string           // whom records are owed to, at most MaxDestinations; one that is new is owed nothing before it
+	Now          func() field.Stamp // stamps the store's own events; default the system's clock
+	Log          *slog.Logger       // default slog.Default
+}
+
+// Bounds of the options and of what the store takes.
+const (
+	MinLimit        = 16 << 20 // the least Options.Limit, in bytes
+	MaxDestinations = 16
+	MaxRecord       = 96 << 10 // bytes that one record may take, as Batch.Bytes counts them
+)
+
+// errors on which a caller branches.
+var (
+	// ErrLocked says that another daemon uses the folder.
+	ErrLocked = errors.New("the folder is in use by another gatewayd")
+	// ErrClosed says that the store was stopped: Run has been told to end.
+	ErrClosed = errors.New("the store is closed")
+	// ErrDestination says that the store serves no destination of that name.
+	ErrDestination = errors.New("no such destination")
+)
+
+func (o Options) withDefaults() (Options, error) {
+	if o.Limit == 0 {
+		o.Limit = 512 << 20
+	}
+	if o.Reserve == 0 {
+		o.Reserve = 32 << 20
+	}
+	if o.Commit == 0 {
+		o.Commit = time.Second
+	}
+	if o.HeadLimit == 0 {
+		o.HeadLimit = 16 << 20
+	}
+	if o.Now == nil {
+		o.Now = func() field.Stamp { return field.Stamp{Wall: time.Now().UnixMilli()} }
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	o.Destinations = slices.Clone(o.Destinations)
+	switch {
+	case o.Limit < MinLimit:
+		return o, fmt.Errorf("the store's limit of %d bytes is too small: it needs %d at least", o.Limit, MinLimit)
+	case o.Reserve < 0, o.Keep < 0, o.Commit < 0, o.HeadLimit < 0:
+		return o, errors.New("the store's limits and times cannot be negative")
+	case len(o.Destinations) > MaxDestinations:
+		return o, fmt.Errorf("the store serves at most %d destinations, not %d", MaxDestinations, len(o.Destinations))
+	}
+	for i, name := range o.Destinations {
+		if name == "" || slices.Contains(o.Destinations[:i], name) {
+			return o, fmt.Errorf("destination %q: each needs a name of its own", name)
+		}
+	}
+	return o, nil
+}
+
+// tuning holds the intervals and sizes that follow from how the store is built. Tests shorten them.
+type tuning struct {
+	gather      time.Duration // how long an event waits for others to share its commit
+	cursors     time.Duration // the longest that a moved cursor stays in memory alone
+	retry       time.Duration // between two attempts to get a usable store
+	house       time.Duration // between two looks at disk, age and free space
+	bucketBytes int64         // encoded bytes after which a bucket is closed
+	bucketAge   time.Duration // age at which it is closed
+	idleBytes   int64         // an open bucket that nobody is owed is dropped from this size on
+	leaseSpan   time.Duration // how long a range of sequence numbers should last
+	leaseLeast  uint64        // and how many it holds at least
+}
+
+func defaultTuning() tuning {
+	return tuning{
+		gather:      10 * time.Millisecond,
+		cursors:     5 * time.Second,
+		retry:       60 * time.Second,
+		house:       10 * time.Second,
+		bucketBytes: 1 << 20,
+		bucketAge:   time.Hour,
+		idleBytes:   256 << 10,
+		leaseSpan:   30 * time.Minute,
+		leaseLeast:  4096,
+	}
+}

@@ -1,0 +1,121 @@
+package buffer
+
+import (
+	"sync"
+
+	"edgegateway/adapters/field"
+)
+
+// shapes is the dictionary of group shapes: equal shapes are one pointer, and each that stands in a block has a number.
+type shapes struct {
+	mu      sync.Mutex
+	byKey   map[string]*shape // by what field.AppendGroup gives
+	byGroup map[*field.Group]*shape
+	byID    map[uint32]*shape
+	nextID  uint32
+}
+
+// shape is one entry of the dictionary.
+type shape struct {
+	key    string
+	group  *field.Group
+	id     uint32 // 0 until a block needs it
+	stored bool   // in the store that is open
+}
+
+func newShapes() *shapes {
+	return &shapes{byKey: map[string]*shape{}, byGroup: map[*field.Group]*shape{}, byID: map[uint32]*shape{}, nextID: 1}
+}
+
+// maxPointers bounds how many pointers of callers are remembered; beyond it they are looked up by content again.
+const maxPointers = 4096
+
+// intern gives the one pointer for a shape.
+func (d *shapes) intern(g *field.Group) *field.Group {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.find(g).group
+}
+
+func (d *shapes) find(g *field.Group) *shape {
+	if sh, ok := d.byGroup[g]; ok {
+		return sh
+	}
+	key := string(field.AppendGroup(nil, g))
+	sh, ok := d.byKey[key]
+	if !ok {
+		sh = &shape{key: key, group: g}
+		d.byKey[key] = sh
+	}
+	if len(d.byGroup) >= maxPointers {
+		clear(d.byGroup)
+	}
+	d.byGroup[g] = sh
+	return sh
+}
+
+// number gives a shape's number, and the shape itself when it still has to be stored.
+func (d *shapes) number(g *field.Group) (uint32, *shape) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	sh := d.find(g)
+	if sh.id == 0 {
+		sh.id = d.nextID
+		d.nextID++
+		d.byID[sh.id] = sh
+	}
+	if sh.stored {
+		return sh.id, nil
+	}
+	return sh.id, sh
+}
+
+// markStored notes that shapes were committed.
+func (d *shapes) markStored(list []*shape) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, sh := range list {
+		sh.stored = true
+	}
+}
+
+// group gives the shape with a number; nil when there is none.
+func (d *shapes) group(id uint32) *field.Group {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if sh, ok := d.byID[id]; ok {
+		return sh.group
+	}
+	return nil
+}
+
+// load takes a stored shape in.
+func (d *shapes) load(id uint32, stored []byte) error {
+	g, err := field.DecodeGroup(stored)
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	sh, ok := d.byKey[string(stored)]
+	if !ok {
+		sh = &shape{key: string(stored), group: g}
+		d.byKey[sh.key] = sh
+	}
+	if sh.id == 0 {
+		sh.id = id
+	}
+	sh.stored = true
+	d.byID[id] = sh
+	d.nextID = max(d.nextID, id+1)
+	return nil
+}
+
+// forgetStored says that a new store is open, in which no shape stands yet.
+func (d *shapes) forgetStored() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, sh := range d.byID {
+		sh.stored = false
+	}
+}

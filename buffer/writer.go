@@ -1,0 +1,319 @@
+package buffer
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"edgegateway/adapters/field"
+)
+
+// writer is what only Run's goroutine touches (and Open, before Run).
+type writer struct {
+	lock       *folderLock
+	enc        *field.BlockEncoder
+	ident      identity
+	identified bool   // ident was read or made
+	begun      uint32 // epoch that the leases were begun in; 0 before
+	attached   bool   // a store on flash was open once
+	nextBucket [len(field.Classes)]uint32
+	cursorsAt  time.Time // when cursors were last written
+	houseAt    time.Time // when to look after disk and age again
+	retryAt    time.Time // when to look for a usable store again
+	leaseAt    time.Time // not to ask for a lease before
+	measured   int64     // written since the disk was last measured
+}
+
+// Run commits, seals, frees and retries until ctx ends; then it seals what is still owed, gives the unused sequence
+// numbers back, and closes the store. It must be called once, also when the work is over before it began. The error
+// says how many records could not be kept.
+func (s *Store) Run(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return s.shutdown()
+		case <-s.kick:
+		case <-timer.C:
+		}
+		timer.Reset(s.work())
+	}
+}
+
+// work does what is due and says when there is more.
+func (s *Store) work() time.Duration {
+	now := time.Now()
+	s.mu.Lock()
+	s.wakeAt = time.Time{}
+	s.mu.Unlock()
+
+	s.heal(now)
+	s.renewLeases(now)
+	s.mu.Lock()
+	if len(s.losses) > 0 && now.Sub(s.lossSince) >= lossGather {
+		s.tellLosses(now)
+		s.squeeze()
+	}
+	s.mu.Unlock()
+	for s.seal(false) {
+	}
+	if now.Sub(s.w.cursorsAt) >= s.tune.cursors {
+		s.saveCursors()
+	}
+	if !now.Before(s.w.houseAt) {
+		s.keepHouse(now)
+		s.w.houseAt = now.Add(s.tune.house)
+	}
+	s.free()
+	return s.sleep()
+}
+
+// sleep finds the next deadline. Records that are taken later and due earlier wake the writer.
+func (s *Store) sleep() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	at := now.Add(min(s.opt.Commit, s.tune.house, time.Second))
+	soonest := now.Add(time.Millisecond)
+	if s.usable {
+		for c, st := range s.streams {
+			if e := st.head.oldest(); e != nil && st.head.named > st.head.base {
+				if due := e.taken.Add(s.deadline(field.Class(c))); due.Before(at) {
+					at = due
+				}
+			}
+		}
+	}
+	if at.Before(soonest) {
+		at = soonest
+	}
+	s.wakeAt = at
+	return at.Sub(now)
+}
+
+// seal commits one transaction of what is due. It says whether there may be more.
+func (s *Store) seal(all bool) bool {
+	now := time.Now()
+	s.evict()
+	s.mu.Lock()
+	if !s.usable {
+		s.mu.Unlock()
+		return false
+	}
+	f := s.flash
+	parcels := s.gather(now, all)
+	s.mu.Unlock()
+	if len(parcels) == 0 {
+		return false
+	}
+	if err := s.room(); err != nil {
+		s.stall(err, parcels)
+		return false
+	}
+
+	var changes []change
+	var shapes []*shape
+	open := map[field.Class]*bucket{}
+	kept := parcels[:0]
+	for _, p := range parcels {
+		value, news, err := s.encode(f, p)
+		if err != nil {
+			s.poison(p, err)
+			continue
+		}
+		for _, sh := range news {
+			shapes = append(shapes, sh)
+			changes = append(changes, change{shapeKey(sh.id), []byte(sh.key)})
+		}
+		last, ok := open[p.st.class]
+		if !ok {
+			last = p.st.last()
+		}
+		b := s.place(p, last, len(value), now)
+		if b != last && last != nil && !ok {
+			changes = append(changes, change{blockKey(p.st.class, last.id, summaryEnd), last.summary(f.ids)})
+		}
+		open[p.st.class] = b
+		changes = append(changes, change{blockKey(p.st.class, b.id, p.end), value},
+			change{streamKey(p.st.class), streamValue(s.w.nextBucket[p.st.class], p.end)})
+		p.size = len(value) + 16
+		kept = append(kept, p)
+	}
+	if len(kept) == 0 {
+		return true
+	}
+	also := s.cursorChanges(f)
+	changes = append(changes, also.changes...)
+	if err := f.commit(changes); err != nil {
+		s.stall(err, kept)
+		return false
+	}
+	s.shapes.markStored(shapes)
+	s.wrote(changes)
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range kept {
+		s.publish(p, now)
+		p.block.bucket = p.bucket.id
+		f.cache.put(p.block)
+	}
+	s.unwritten -= also.ledger
+	return true
+}
+
+// encode makes a parcel's value, and lists the shapes that it needs and that are not yet stored.
+func (s *Store) encode(f *flash, p *parcel) ([]byte, []*shape, error) {
+	h := p.header
+	h.runs = nil
+	for _, r := range p.header.runs {
+		h.note(r.count, f.outward(r.owed))
+	}
+	var news []*shape
+	value, err := s.w.enc.Append(h.append(nil), p.block.records, func(g *field.Group) uint32 {
+		id, sh := s.shapes.number(g)
+		if sh != nil {
+			news = append(news, sh)
+		}
+		return id
+	})
+	return value, news, err
+}
+
+// poison declares lost what cannot be encoded. Append checks what it takes, so this is a fault of the store's own.
+func (s *Store) poison(p *parcel, err error) {
+	s.opt.Log.Error("records cannot be encoded", "class", p.st.class.String(), "err", err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range p.entries {
+		s.loseEntry(p.st, e, Poison, err.Error())
+	}
+	p.st.head.trim()
+}
+
+// streamValue is what stands under streamKey.
+func streamValue(nextBucket uint32, chain uint64) []byte {
+	return binary.AppendUvarint(binary.AppendUvarint(nil, uint64(nextBucket)), chain)
+}
+
+// extras is what goes along with a commit: cursors that moved, ledger entries.
+type extras struct {
+	changes []change
+	ledger  int
+}
+
+func (s *Store) cursorChanges(f *flash) extras {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var x extras
+	for i, d := range s.dests {
+		for c := range d.tracks {
+			if t := &d.tracks[c]; t.moved {
+				x.changes = append(x.changes, change{cursorKey(f.ids[i], field.Class(c)), t.append(nil)})
+				t.moved = false
+			}
+		}
+	}
+	s.w.cursorsAt = time.Now()
+	for _, l := range s.ledger[len(s.ledger)-s.unwritten:] {
+		text, err := json.Marshal(l)
+		if err != nil {
+			panic("buffer: a ledger entry cannot be encoded: " + err.Error()) // strings and numbers alone
+		}
+		x.changes = append(x.changes, change{ledgerKey(s.told), text})
+		if s.told >= maxLedger {
+			x.changes = append(x.changes, change{key: ledgerKey(s.told - maxLedger)})
+		}
+		s.told++
+		x.ledger++
+	}
+	return x
+}
+
+// saveCursors commits the cursors that moved and nothing else. While no block moves, none does, and nothing is
+// written.
+func (s *Store) saveCursors() {
+	s.mu.Lock()
+	f, ok := s.flash, s.usable && s.moved()
+	s.mu.Unlock()
+	if !ok {
+		return
+	}
+	if err := s.room(); err != nil {
+		s.stall(err, nil)
+		return
+	}
+	x := s.cursorChanges(f)
+	if err := f.commit(x.changes); err != nil {
+		s.stall(err, nil)
+		return
+	}
+	s.wrote(x.changes)
+	s.mu.Lock()
+	s.unwritten -= x.ledger
+	s.mu.Unlock()
+}
+
+func (s *Store) moved() bool {
+	for _, d := range s.dests {
+		for c := range d.tracks {
+			if d.tracks[c].moved {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// wrote counts a commit.
+func (s *Store) wrote(changes []change) {
+	n := sizeOf(changes)
+	s.w.measured += int64(n)
+	s.mu.Lock()
+	s.commits++
+	s.written += uint64(n)
+	s.disk += int64(n)
+	s.mu.Unlock()
+}
+
+// shutdown is the clean stop.
+func (s *Store) shutdown() error {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.w.leaseAt = time.Time{}
+	s.renewLeases(time.Now())
+	s.mu.Lock()
+	s.tellLosses(time.Now())
+	s.mu.Unlock()
+	for s.seal(true) {
+	}
+	s.free()
+	s.saveCursors()
+
+	s.mu.Lock()
+	s.freeAll()
+	left := 0
+	for _, st := range s.streams {
+		for _, e := range st.head.entries {
+			if e.state != gone {
+				left++
+			}
+		}
+	}
+	trouble := s.trouble
+	s.usable, s.trouble = false, "the store is closed"
+	s.mu.Unlock()
+	s.closeFlash()
+	s.giveBack()
+	if s.w.lock != nil {
+		s.w.lock.release()
+	}
+	if left > 0 && s.opt.Dir != "" {
+		return fmt.Errorf("%d records were in memory alone and end with this process: %s", left, trouble)
+	}
+	return nil
+}
