@@ -19,16 +19,16 @@ func (l *line) Exchange(ctx context.Context, request []byte, wait time.Duration,
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	began := time.Now()
+	defer l.busySince(began)
 	l.forget()
 	p, err := l.ready(ctx, len(request) == 0)
 	if err != nil {
 		return nil, err
 	}
-	began := time.Now()
 	l.counters.exchanges.Add(1)
 	l.watch(ctx)
 	answer, err := l.exchange(ctx, p, request, wait, complete)
-	l.counters.busyNanos.Add(uint64(time.Since(began)))
 	l.dirty = err != nil
 	if err == nil {
 		l.missed = 0
@@ -36,6 +36,8 @@ func (l *line) Exchange(ctx context.Context, request []byte, wait time.Duration,
 	}
 	return nil, l.judge(ctx, err, len(request) == 0)
 }
+
+func (l *line) busySince(t time.Time) { l.counters.busyNanos.Add(uint64(time.Since(t))) }
 
 // forget makes room: the last answer is no longer valid from here on.
 func (l *line) forget() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"sync"
@@ -37,6 +38,7 @@ type line struct {
 	open     func(context.Context) (port, error) // a *DownError when it fails
 	stream   bool
 	gone     string // what a loss is called: "the port is gone"
+	advice   string // the hint for it
 	misses   int    // timeouts in a row after which the medium is closed; 0 for never
 	fragile  bool   // close after garbage
 	retry    backoff
@@ -65,7 +67,10 @@ type line struct {
 	cancel context.CancelFunc // of the opening in progress
 }
 
-var errClosed = errors.New("the line was closed")
+var (
+	errClosed = errors.New("the line was closed")
+	errHungUp = errors.New("hung up by the other end")
+)
 
 func (l *line) init(addr string, o Options) {
 	l.addr = addr
@@ -152,7 +157,7 @@ func (l *line) opened(ctx context.Context) (port, error) {
 	l.port = p // nil after an error: open gives no typed nil
 	l.mu.Unlock()
 	if err != nil {
-		if e := ctx.Err(); e != nil {
+		if e := over(ctx); e != nil {
 			return nil, e
 		}
 		return nil, l.failed(err)
@@ -166,13 +171,25 @@ func (l *line) opened(ctx context.Context) (port, error) {
 	return p, nil
 }
 
+// over is ctx.Err(), for after a dial: that one keeps the context's deadline by a clock of its own, and may be first.
+func over(ctx context.Context) error {
+	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
+		return context.DeadlineExceeded
+	}
+	return ctx.Err()
+}
+
 // lost closes a port that failed by itself. One that never answered counts as a failed attempt, so that a peer which
 // accepts and hangs up at once is not called in a tight loop.
 func (l *line) lost(cause error) error {
 	if !l.shut() {
 		return l.down(errClosed)
 	}
+	if errors.Is(cause, io.EOF) {
+		cause = errHungUp
+	}
 	err := l.down(fmt.Errorf("%s: %w", l.gone, cause))
+	err.Hint = l.advice
 	if l.proved {
 		l.retry.reset()
 		return l.report(err)

@@ -38,6 +38,7 @@ func Serial(portName string, mode Mode, o Options) *SerialLine {
 	l.init(portName, o)
 	l.setMode(mode)
 	l.gone = "the port is gone"
+	l.advice = "check the adapter's plug and cable; it is found again by itself where its name stays the same"
 	l.retry.most = time.Second
 	l.open = func(context.Context) (port, error) {
 		p, err := l.openPort()

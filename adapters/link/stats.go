@@ -16,7 +16,7 @@ type Stats struct {
 	TxBytes   uint64        // bytes sent
 	RxBytes   uint64        // bytes that came, late ones too
 	LateBytes uint64        // bytes discarded because they came before a request was sent
-	Busy      time.Duration // time spent in exchanges, silences and waits included: two readings give the occupancy
+	Busy      time.Duration // time spent in Exchange, silences and waits included: two readings give the occupancy
 
 	// Of a serial line whose driver counts them (HasWire), since the line was first opened. Many frame errors tell of a
 	// wrong baud rate, parity errors of a wrong parity, both of bad wiring; overruns of a box that is too busy.
