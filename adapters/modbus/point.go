@@ -54,7 +54,7 @@ func newPoint(tag field.Tag) (*point, []error) {
 		fault("type", name, "there is no such type", suggest(name, typeNames()...))
 	case known && at == nil && typ.form != formBool && sp.bits():
 		fault("type", name, "a "+sp.String()+" is a single bit", `write "bool", or leave the type out`)
-	case known && bit >= 0 && typ.form != formBool:
+	case known && at == nil && bit >= 0 && typ.form != formBool:
 		fault("type", name, "one bit of a register is a truth value", `write "bool", or leave "bit" out of the address`)
 	}
 	p.typ = typ

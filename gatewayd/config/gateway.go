@@ -142,7 +142,7 @@ func (l *loader) readPlatforms() {
 	} else if len(others) > 0 {
 		others[0].Complain("", "there is no [platform]", "write [platform] for the first platform, and [[also]] for others")
 	} else if l.config.Gateway.Name != "" {
-		l.report.Add(l.config.Problem(Warning, KindGateway, "", "", "there is no [platform]: readings are stored, and sent nowhere", ""))
+		l.report.Add(l.config.Problem(Warning, KindGateway, "", "", "there is no [platform]: what is read goes nowhere and is not kept", ""))
 	}
 	for _, t := range others {
 		l.readPlatform(t, "")

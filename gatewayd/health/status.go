@@ -31,26 +31,24 @@ type Clock struct {
 
 // Platform is one destination.
 type Platform struct {
-	Name        string  `json:"name"`
-	Dialect     string  `json:"dialect"`
-	Connected   bool    `json:"connected"`
-	Server      string  `json:"server,omitempty"`
-	Since       int64   `json:"since,omitempty"` // of the connection, or of its absence
-	Cut         bool    `json:"cut,omitempty"`   // our own uplink is cut on purpose (a drill)
-	LastError   string  `json:"last_error,omitempty"`
-	Attempts    uint64  `json:"attempts"`
-	Connects    uint64  `json:"connects"`
-	Messages    uint64  `json:"messages"`
-	Records     uint64  `json:"records"`
-	Bytes       uint64  `json:"bytes"` // of payload
-	InFlight    int64   `json:"in_flight_bytes"`
-	Window      int64   `json:"window_bytes"`
-	AckDelay    float64 `json:"ack_delay_s"`
-	Backlog     uint64  `json:"backlog"`     // records that wait for this destination, on flash or in memory
-	BacklogAge  float64 `json:"backlog_age"` // seconds, of the oldest
-	Books       []Books `json:"books"`       // one for each class
-	Undelivered uint64  `json:"undelivered"` // taken and not yet acknowledged, all classes
-	NotInBuild  bool    `json:"not_in_build,omitempty"`
+	Name       string  `json:"name"`
+	Dialect    string  `json:"dialect"`
+	Connected  bool    `json:"connected"`
+	Server     string  `json:"server,omitempty"`
+	Since      int64   `json:"since,omitempty"` // of the connection, or of its absence
+	Cut        bool    `json:"cut,omitempty"`   // our own uplink is cut on purpose (a drill)
+	LastError  string  `json:"last_error,omitempty"`
+	Attempts   uint64  `json:"attempts"`
+	Connects   uint64  `json:"connects"`
+	Messages   uint64  `json:"messages"`
+	Records    uint64  `json:"records"`
+	Bytes      uint64  `json:"bytes"` // of payload
+	InFlight   int64   `json:"in_flight_bytes"`
+	Window     int64   `json:"window_bytes"`
+	AckDelay   float64 `json:"ack_delay_s"`
+	Backlog    uint64  `json:"backlog"`     // records that wait for this destination, on flash or in memory
+	BacklogAge float64 `json:"backlog_age"` // seconds, of the oldest
+	Books      []Books `json:"books"`       // one for each class
 }
 
 // Books is the account of one class for one destination, in records: Taken = Delivered + Buffered + Lost, always.
@@ -88,7 +86,6 @@ type Buffer struct {
 	Commits      uint64 `json:"commits"`
 	Written      uint64 `json:"written_bytes"` // handed to the store's files
 	Taken        uint64 `json:"taken"`
-	Lost         uint64 `json:"lost"` // records declared lost to some destination
 }
 
 // Line is one physical line.

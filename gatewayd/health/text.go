@@ -63,8 +63,6 @@ func (s *Status) Print(w io.Writer) {
 func (p *Platform) state(now int64) string {
 	since := Duration(float64(now-p.Since) / 1000)
 	switch {
-	case p.NotInBuild:
-		return "not in this build"
 	case p.Cut:
 		return "cut on purpose, " + since
 	case p.Connected:

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"runtime/metrics"
+	"strconv"
+	"strings"
+	"time"
+
+	"edgegateway/adapters/field"
+	"edgegateway/buffer"
+	"edgegateway/gatewayd/collect"
+	"edgegateway/gatewayd/health"
+)
+
+// status gathers what every part tells into one snapshot.
+func (d *daemon) status() health.Status {
+	now := time.Now()
+	store := d.store.Stats()
+	s := health.Status{
+		Gateway: d.config.Gateway.Name, Site: d.config.Gateway.Site, Version: version(),
+		Now: now.UnixMilli(), Since: d.since.UnixMilli(),
+		Buffer: health.Buffer{
+			Durable: store.Durable, Trouble: store.Trouble, Epoch: store.Epoch,
+			HeadRecords: store.HeadRecords, HeadBytes: store.HeadBytes, BlockRecords: store.BlockRecords,
+			DiskBytes: store.DiskBytes, Limit: store.Limit, FreeBytes: store.FreeBytes,
+			Commits: store.Commits, Written: store.Written, Taken: store.Taken,
+		},
+		Process: process(),
+	}
+	s.Clock.Source, s.Clock.Synchronised = d.clock.Synchronised()
+	for _, p := range d.platforms {
+		s.Platforms = append(s.Platforms, p.health(&store, now))
+	}
+	for _, l := range d.lines {
+		line, devices := l.health()
+		s.Lines = append(s.Lines, line)
+		s.Devices = append(s.Devices, devices...)
+	}
+	s.Problems = d.wrong(&s)
+	return s
+}
+
+func (p *platform) health(store *buffer.Stats, now time.Time) health.Platform {
+	u := p.uplink.Stats()
+	out := health.Platform{
+		Name: p.Name, Dialect: p.Dialect, Connected: u.Connected, Cut: u.Cut, Server: u.Server, LastError: u.LastError,
+		Attempts: u.Attempts, Connects: u.Sessions, Messages: u.Messages, Records: u.Records, Bytes: u.Bytes,
+		InFlight: int64(u.InFlight), Window: int64(u.Window), AckDelay: u.AckDelay.Seconds(),
+	}
+	if !u.Since.IsZero() {
+		out.Since = u.Since.UnixMilli()
+	}
+	for i := range store.Destinations {
+		dest := &store.Destinations[i]
+		if dest.Name != p.Name {
+			continue
+		}
+		out.Backlog = dest.Backlog()
+		if dest.Oldest != 0 {
+			out.BacklogAge = max(0, float64(now.UnixMilli()-dest.Oldest)/1000)
+		}
+		for c, b := range dest.Books {
+			out.Books = append(out.Books, health.Books{Class: field.Class(c).String(),
+				Taken: b.Taken, Delivered: b.Delivered, Buffered: b.Buffered, Lost: b.Lost})
+		}
+	}
+	return out
+}
+
+func (l *line) health() (health.Line, []health.Device) {
+	w, c := l.wire.Stats(), l.loop.Stats()
+	out := health.Line{
+		Name: l.Name, Where: where(l.Line), Up: c.Up, Occupancy: c.Occupancy, LastError: cmp.Or(c.Trouble, w.LastError),
+		Exchanges: w.Exchanges, Timeouts: w.Timeouts, Garbage: w.Garbage, Opens: w.Opens, Sent: w.TxBytes, Received: w.RxBytes,
+		Framing: w.FrameErrors, Parity: w.ParityErrors,
+	}
+	devices := make([]health.Device, len(c.Devices))
+	for i, d := range c.Devices {
+		devices[i] = health.Device{
+			Name: d.Name, Line: d.Line, Address: d.Address, State: d.State.String(), LastGood: d.LastAnswer.Wall,
+			Good: d.Good, Bad: d.Bad, Polls: d.Polls, Failures: d.Failures, Missed: d.Missed,
+			P95: d.P95.Seconds(), Period: d.Period.Seconds(),
+		}
+	}
+	return out, devices
+}
+
+// wrong says in words what is wrong now, the gateway's own troubles first.
+func (d *daemon) wrong(s *health.Status) []string {
+	out := []string{}
+	add := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
+	if !s.Buffer.Durable {
+		add("the buffer is in memory alone, a power cut loses it: %s", s.Buffer.Trouble)
+	}
+	if text := d.trouble(); text != "" {
+		add("%s", text)
+	}
+	for i := range s.Platforms {
+		if p := &s.Platforms[i]; !p.Connected && p.Since != 0 {
+			why := cmp.Or(p.LastError, "not connected yet")
+			if p.Cut {
+				why = "its uplink is cut on purpose"
+			}
+			add("platform %s is not reached: %s", p.Name, why)
+		}
+	}
+	for _, l := range s.Lines {
+		if !l.Up {
+			add("line %s is down: %s", l.Name, l.LastError)
+		}
+	}
+	for _, dev := range s.Devices {
+		if dev.State == collect.Offline.String() {
+			add("device %s (line %s, address %s) does not answer", dev.Name, dev.Line, dev.Address)
+		}
+	}
+	return out
+}
+
+// headline is the one sentence of `systemctl status`.
+func (d *daemon) headline() string {
+	s := d.status()
+	if len(s.Problems) > 0 {
+		return fmt.Sprintf("%d problems; the first: %s", len(s.Problems), s.Problems[0])
+	}
+	return fmt.Sprintf("all is well: %d lines, %d devices", len(s.Lines), len(s.Devices))
+}
+
+// progress makes the watchdog's question: has every line's loop made a turn since it was last asked? An outage of a
+// line or of the uplink is no reason to restart: the loops turn all the same.
+func (d *daemon) progress() func() error {
+	last := make([]uint64, len(d.lines))
+	for i := range last {
+		last[i] = ^uint64(0) // the first question always finds progress
+	}
+	return func() error {
+		for i, l := range d.lines {
+			p := l.loop.Progress()
+			if p == last[i] {
+				return fmt.Errorf("the loop of line %s stands still", l.Name)
+			}
+			last[i] = p
+		}
+		return nil
+	}
+}
+
+// process tells what the daemon itself takes.
+func process() health.Process {
+	samples := []metrics.Sample{{Name: "/sched/goroutines:goroutines"}, {Name: "/memory/classes/heap/objects:bytes"}}
+	metrics.Read(samples)
+	p := health.Process{Goroutines: int(samples[0].Value.Uint64()), HeapBytes: int64(samples[1].Value.Uint64())}
+	text, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return p // not fatal, and not Linux
+	}
+	for line := range strings.Lines(string(text)) {
+		name, rest, _ := strings.Cut(line, ":")
+		kib, _ := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
+		switch name {
+		case "VmRSS":
+			p.RSSBytes = kib << 10
+		case "VmHWM":
+			p.PeakBytes = kib << 10
+		}
+	}
+	return p
+}

@@ -1,0 +1,195 @@
+// Command gatewayd bridges field devices to an IoT platform: it polls them, keeps what they say until the platform
+// has it, and takes commands from the command line and from afar.
+//
+// The same words serve locally and remotely: each verb has a file here. `gatewayd run` is the daemon (run.go reads
+// from top to bottom); the other verbs either need no daemon (check, profile, dialects, version) or speak to the
+// running one over its control socket.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+)
+
+func main() { os.Exit(execute(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// Exit codes, fixed by the command line's contract.
+const (
+	exitNo          = 1 // the answer is no
+	exitUsage       = 2 // used wrongly
+	exitUnreachable = 3 // the daemon can't be reached
+)
+
+// errNo ends a verb whose answer is no and has been printed already.
+var errNo = errors.New("no")
+
+// usageError is a call that cannot be meant.
+type usageError struct{ text string }
+
+func (e *usageError) Error() string { return e.text }
+
+func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
+
+// cli is one call of the command line: where to print, and the flags that every verb has.
+type cli struct {
+	out, err io.Writer
+	args     []string // without flags
+	json     bool
+	config   string
+	state    string
+	runtime  string
+	creds    string
+	flags    map[string]*string // a verb's own
+	switches map[string]*bool
+}
+
+// verb is a row of the command line's table.
+type verb struct {
+	name, args, does string
+	flags, switches  []string // its own flags: with a value, without
+	run              func(*cli) error
+}
+
+func verbs() []verb {
+	return []verb{
+		{"run", "", "run the daemon", []string{"log"}, nil, runDaemon},
+		{"check", "[FILE]", "read configuration and profiles, bind every device; no I/O", nil, nil, runCheck},
+		{"status", "", "one screen: platforms, lines, devices, buffer, clock", nil, nil, runStatus},
+		{"read", "DEVICE [TAG]", "read a device once, now, through the running daemon", nil, nil, runRead},
+		{"write", "DEVICE TAG VALUE", "write a tag once, now, through the running daemon", nil, nil, runWrite},
+		{"watch", "[DEVICE]", "live readings", nil, nil, runWatch},
+		{"trace", "LINE", "live hex frames of a line, decoded", nil, nil, runTrace},
+		{"backlog", "[show|export|drop]", "what waits for the platforms", []string{"platform"}, []string{"yes"}, runBacklog},
+		{"ledger", "", "what was lost, and why", nil, nil, runLedger},
+		{"profile", "list|show NAME|test FILE", "profiles and their captured frames", nil, nil, runProfile},
+		{"command", "list|try VERB [ARGS]", "what the platform may ask; try it locally", nil, nil, runCommand},
+		{"dialects", "", "the platforms' dialects, and which are in this build", nil, nil, runDialects},
+		{"version", "", "the version of this binary", nil, nil, runVersion},
+	}
+}
+
+func execute(args []string, out, errOut io.Writer) int {
+	err := dispatch(args, out, errOut)
+	var usage *usageError
+	var gone *unreachableError
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, errNo):
+		return exitNo
+	case errors.As(err, &usage):
+		fmt.Fprintln(errOut, "gatewayd: "+usage.text)
+		return exitUsage
+	case errors.As(err, &gone):
+		fmt.Fprintln(errOut, "gatewayd: "+gone.Error())
+		return exitUnreachable
+	default:
+		fmt.Fprintln(errOut, "gatewayd: "+err.Error())
+		return exitNo
+	}
+}
+
+func dispatch(args []string, out, errOut io.Writer) error {
+	if len(args) == 0 || args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
+		help(out)
+		if len(args) == 0 {
+			return usagef("say what to do: one of the verbs above")
+		}
+		return nil
+	}
+	table := verbs()
+	for i := range table {
+		if table[i].name == args[0] {
+			c := &cli{out: out, err: errOut}
+			if err := c.parse(&table[i], args[1:]); err != nil {
+				return err
+			}
+			return table[i].run(c)
+		}
+	}
+	return usagef("there is no verb %q; `gatewayd help` lists them", args[0])
+}
+
+func help(w io.Writer) {
+	fmt.Fprintln(w, "usage: gatewayd VERB [ARGUMENTS] [FLAGS]")
+	fmt.Fprintln(w)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, v := range verbs() {
+		fmt.Fprintf(t, "  %s\t%s\t%s\n", v.name, v.args, v.does)
+	}
+	t.Flush()
+	fmt.Fprint(w, `
+flags of every verb:
+  --config FILE       configuration (default /etc/gatewayd/gatewayd.toml)
+  --state DIR         what outlives a restart (default $STATE_DIRECTORY or /var/lib/gatewayd)
+  --runtime DIR       where the control socket is (default $RUNTIME_DIRECTORY or /run/gatewayd)
+  --credentials DIR   secrets (default $CREDENTIALS_DIRECTORY or /etc/gatewayd/credentials)
+  --json              print JSON
+
+exit codes: 0 fine, 1 the answer is no, 2 used wrongly, 3 the daemon can't be reached
+`)
+}
+
+// parse takes flags and arguments in any order.
+func (c *cli) parse(v *verb, args []string) error {
+	f := flag.NewFlagSet("gatewayd "+v.name, flag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	f.BoolVar(&c.json, "json", false, "")
+	f.StringVar(&c.config, "config", "/etc/gatewayd/gatewayd.toml", "")
+	f.StringVar(&c.state, "state", fromEnv("STATE_DIRECTORY", "/var/lib/gatewayd"), "")
+	f.StringVar(&c.runtime, "runtime", fromEnv("RUNTIME_DIRECTORY", "/run/gatewayd"), "")
+	f.StringVar(&c.creds, "credentials", fromEnv("CREDENTIALS_DIRECTORY", "/etc/gatewayd/credentials"), "")
+	c.flags, c.switches = map[string]*string{}, map[string]*bool{}
+	for _, name := range v.flags {
+		c.flags[name] = f.String(name, "", "")
+	}
+	for _, name := range v.switches {
+		c.switches[name] = f.Bool(name, false, "")
+	}
+	for {
+		if err := f.Parse(args); errors.Is(err, flag.ErrHelp) {
+			return usagef("usage: gatewayd %s %s", v.name, v.args)
+		} else if err != nil {
+			return usagef("%s: %v; `gatewayd help` lists the flags", v.name, err)
+		}
+		rest := f.Args()
+		// A lone "--" makes everything behind it an argument, so that negative values can be written.
+		if used := len(args) - len(rest); used > 0 && args[used-1] == "--" {
+			c.args = append(c.args, rest...)
+			return nil
+		}
+		if len(rest) == 0 {
+			return nil
+		}
+		c.args, args = append(c.args, rest[0]), rest[1:]
+		// A negative number is an argument, not a flag.
+		for len(args) > 0 && len(args[0]) > 1 && args[0][0] == '-' && strings.ContainsAny(args[0][1:2], "0123456789.") {
+			c.args, args = append(c.args, args[0]), args[1:]
+		}
+	}
+}
+
+// fromEnv takes the first of the folders that systemd names in a variable.
+func fromEnv(name, otherwise string) string {
+	first, _, _ := strings.Cut(os.Getenv(name), ":")
+	if first == "" {
+		return otherwise
+	}
+	return first
+}
+
+func (c *cli) socket() string { return filepath.Join(c.runtime, "control.sock") }
+
+// takes says that a verb wants between least and most arguments.
+func (c *cli) takes(least, most int, usage string) error {
+	if len(c.args) < least || len(c.args) > most {
+		return usagef("usage: gatewayd %s", usage)
+	}
+	return nil
+}

@@ -1,0 +1,27 @@
+package main
+
+import (
+	"log/slog"
+	"os"
+	"runtime/debug"
+
+	"edgegateway/gatewayd/config"
+)
+
+// tuneMemory keeps the heap small: a gateway has 256 MB and other things to do with it. GOGC and GOMEMLIMIT, where
+// they are set, are the operator's word.
+func tuneMemory() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(50)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(96 << 20)
+	}
+}
+
+func levelOf(p config.Problem) slog.Level {
+	if p.Severity == config.Error {
+		return slog.LevelError
+	}
+	return slog.LevelWarn
+}

@@ -1,0 +1,267 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"edgegateway/adapters/field"
+	"edgegateway/buffer"
+	"edgegateway/gatewayd/clock"
+	"edgegateway/gatewayd/collect"
+	"edgegateway/gatewayd/config"
+	"edgegateway/gatewayd/dialect"
+	"edgegateway/gatewayd/uplink"
+	"edgegateway/gatewayd/web"
+	"edgegateway/systemd"
+)
+
+var errUnasked = errors.New("it ended without being asked to")
+
+// daemon is a running gatewayd: what status, the verbs and the streams look at.
+type daemon struct {
+	*site
+	log       *slog.Logger
+	since     time.Time
+	clock     *clock.Clock
+	store     *buffer.Store
+	platforms []*platform
+}
+
+// platform is one destination with its session.
+type platform struct {
+	config.Platform
+	uplink *uplink.Uplink
+}
+
+// runDaemon is `gatewayd run`: it reads from top to bottom in the order in which things start, and stops in the
+// reverse order. Lines end first, so that their last readings are stored; the uplinks get a few seconds to hand over
+// what is on its way; the buffer closes last.
+func runDaemon(c *cli) error {
+	if err := c.takes(0, 0, "run"); err != nil {
+		return err
+	}
+	level := slog.LevelInfo
+	if name := *c.flags["log"]; name != "" {
+		if err := level.UnmarshalText([]byte(name)); err != nil {
+			return usagef("--log %s: allowed are debug, info, warn, error", name)
+		}
+	}
+	log := slog.New(systemd.LogHandler(level))
+	ctx, stop := interruptible()
+	defer stop()
+	signal.Ignore(syscall.SIGHUP) // a closed terminal ends nothing; a changed configuration wants a restart
+	tuneMemory()
+
+	site, err := load(c.config, true, log)
+	if err != nil {
+		return err
+	}
+	for _, p := range site.problems {
+		log.Log(ctx, levelOf(p), p.String())
+	}
+	if fatal := site.fatal(); fatal != nil {
+		return fatal
+	}
+	if err := makeFolders(c.state, c.runtime); err != nil {
+		return err
+	}
+	socket, err := listenControl(c.socket())
+	if err != nil {
+		return err
+	}
+	page, err := listenPage(site.config.Web.Listen)
+	if err != nil {
+		log.Error("the local page is not served", "error", err) // not worth stopping the daemon for
+	}
+
+	d := &daemon{site: site, log: log, since: time.Now()}
+	if d.clock, err = clock.New(c.state, clock.Options{Event: d.event, Log: log}); err != nil {
+		return err
+	}
+	if d.store, err = buffer.Open(d.bufferOptions(filepath.Join(c.state, "buffer"))); err != nil {
+		return err
+	}
+	for _, l := range site.lines {
+		l.loop = collect.New(d.loopOptions(l))
+	}
+	for _, p := range site.config.Platforms {
+		up, err := d.newPlatform(p, c.creds)
+		if err != nil {
+			return err
+		}
+		d.platforms = append(d.platforms, up)
+	}
+	watchdog, err := systemd.NewWatchdog(d.progress(), log)
+	if err != nil {
+		return err
+	}
+
+	failed := make(chan error, 1)
+	storage, uplinks, lines, local := newStage(failed), newStage(failed), newStage(failed), newStage(failed)
+	storage.run("the clock", d.clock.Run)
+	storage.run("the buffer", d.store.Run)
+	for _, p := range d.platforms {
+		uplinks.run("the uplink to "+p.Name, p.uplink.Run)
+	}
+	for _, l := range d.lines {
+		lines.run("the loop of line "+l.Name, l.loop.Run)
+	}
+	server := web.New(web.Options{Status: d.status, Table: d.table(), Streams: d.streams(), Log: log})
+	local.run("the control socket", func(ctx context.Context) error { return server.Run(ctx, socket, page) })
+	local.run("the watchdog", watchdog.Run)
+
+	notify := systemd.Notifier{}
+	told(log, notify.Ready())
+	told(log, notify.Status(d.headline()))
+	log.Info("ready", "version", version(), "lines", len(d.lines), "devices", d.bound(), "platforms", len(d.platforms),
+		"after", time.Since(d.since).Round(time.Millisecond))
+	d.tellConfig(ctx)
+
+	var failure error
+	select {
+	case <-ctx.Done():
+		log.Info("stopping")
+	case failure = <-failed:
+		log.Error("stopping", "error", failure)
+	}
+	told(log, notify.Stopping())
+	lines.end()
+	uplinks.end()
+	storage.end()
+	local.end()
+	if failure == nil {
+		log.Info("stopped")
+	}
+	return failure
+}
+
+func (d *daemon) bufferOptions(dir string) buffer.Options {
+	o := buffer.Options{
+		Dir: dir, Limit: d.config.Buffer.Limit, Keep: d.config.Buffer.Keep, Commit: d.config.Buffer.Commit,
+		DurableFirst: d.config.Buffer.DurableFirst, Now: d.clock.Stamp, Log: d.log,
+	}
+	for _, p := range d.config.Platforms {
+		o.Destinations = append(o.Destinations, p.Name)
+	}
+	return o
+}
+
+func (d *daemon) newPlatform(p config.Platform, creds string) (*platform, error) {
+	cursor, err := d.store.Cursor(p.Name)
+	if err != nil {
+		return nil, err
+	}
+	words, err := openDialect(p.Dialect, d.dialectConfig(p))
+	if err != nil {
+		return nil, fmt.Errorf("platform %s: %w", p.Name, err)
+	}
+	up, err := uplink.New(uplink.Options{
+		Name: p.Name, Servers: p.Servers, Username: p.Username, KeepAlive: p.KeepAlive,
+		Secret: inFolder(creds, p.Secret), CA: inFolder(creds, p.CA), Cert: inFolder(creds, p.Cert), Key: inFolder(creds, p.Key),
+		Dialect: words, Source: cursor, Event: d.event, Log: d.log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("platform %s: %w", p.Name, err)
+	}
+	return &platform{p, up}, nil
+}
+
+func (d *daemon) loopOptions(l *line) collect.Options {
+	return collect.Options{
+		Line: l.Name, Devices: l.devices, Sink: d.store.Append, Stamp: d.clock.Stamp, Log: d.log.With("line", l.Name),
+	}
+}
+
+// eventWait is how long the gateway's own events wait for the flash; they are taken all the same.
+const eventWait = 2 * time.Second
+
+// event stores something that happened to the gateway itself.
+func (d *daemon) event(e field.Event) {
+	record := field.Record{At: d.clock.Stamp(), Event: &e}
+	ctx, cancel := context.WithTimeout(context.Background(), eventWait)
+	defer cancel()
+	if err := d.store.Append(ctx, record); err != nil {
+		d.log.Error("an event could not be stored", "kind", e.Kind, "text", e.Text, "error", err)
+	}
+}
+
+// tellConfig tells the platforms what of the configuration is not run.
+func (d *daemon) tellConfig(ctx context.Context) {
+	if text := d.trouble(); text != "" && ctx.Err() == nil {
+		d.event(field.Event{Kind: "config", Text: text})
+	}
+}
+
+// told logs what could not be told to the service manager; nothing depends on it.
+func told(log *slog.Logger, err error) {
+	if err != nil {
+		log.Debug("systemd was not told", "error", err)
+	}
+}
+
+func makeFolders(state, runtime string) error {
+	for _, dir := range []string{state, runtime} {
+		if err := os.MkdirAll(dir, 0o750); err != nil {
+			return fmt.Errorf("%w\n    hint: under systemd the unit makes this folder; by hand, give --state and --runtime folders that you may write", err)
+		}
+	}
+	return nil
+}
+
+// listenControl opens the control socket. A socket left behind by a daemon that is no more is replaced; one that
+// answers belongs to a running daemon.
+func listenControl(path string) (net.Listener, error) {
+	if conn, err := net.Dial("unix", path); err == nil {
+		conn.Close()
+		return nil, fmt.Errorf("another gatewayd is running: it answers at %s\n    hint: stop that one, or give this one a --runtime folder of its own", path)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, 0o660); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+func listenPage(address string) (net.Listener, error) {
+	if address == "" {
+		return nil, nil
+	}
+	return net.Listen("tcp", address)
+}
+
+// inFolder resolves the name of a secret; an absolute path stands for itself.
+func inFolder(folder, name string) string {
+	if name == "" || filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(folder, name)
+}
+
+func (d *daemon) dialectConfig(p config.Platform) dialect.Config {
+	c := dialect.Config{
+		Gateway: d.config.Gateway.Name, Site: d.config.Gateway.Site, Version: version(), Client: p.Client, Prefix: p.Prefix,
+		Epoch: d.store.Epoch(), Since: d.since.UnixMilli(), Options: p.Options,
+	}
+	for _, l := range d.lines {
+		for _, dev := range l.devices {
+			c.Plan = append(c.Plan, dev.Device)
+		}
+		c.Groups = append(c.Groups, l.loop.Groups()...)
+	}
+	return c
+}

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"edgegateway/adapters"
+	"edgegateway/adapters/field"
+	"edgegateway/adapters/link"
+	"edgegateway/gatewayd/collect"
+	"edgegateway/gatewayd/config"
+)
+
+// site is the configuration bound to adapters: each line with the devices on it, each device with its station.
+type site struct {
+	config   *config.Config
+	problems []config.Problem // of the files and of the binding, in the files' order
+	lines    []*line
+}
+
+// line is one physical line and what hangs on it.
+type line struct {
+	config.Line
+	wire    wire // nil when the site was bound without I/O
+	devices []collect.Device
+	loop    *collect.Loop
+}
+
+// load reads a configuration and binds its devices. With open, the lines are made, though not opened before their
+// first request; without, nothing but the files is touched. The error says that there is nothing to go on with.
+func load(file string, open bool, log *slog.Logger) (*site, error) {
+	cfg, problems, err := config.Load(file, build())
+	if err != nil {
+		return nil, err
+	}
+	s := &site{config: cfg, problems: problems}
+	for _, l := range cfg.Lines {
+		bound := &line{Line: l}
+		var wire link.Line
+		if open {
+			if bound.wire, err = openLine(l, log); err != nil {
+				return nil, err
+			}
+			wire = bound.wire
+		}
+		drivers := map[string]field.Driver{} // one for each protocol that is spoken on the line
+		for _, d := range cfg.Devices {
+			if d.Line == l.Name {
+				s.bind(bound, drivers, wire, d)
+			}
+		}
+		s.lines = append(s.lines, bound)
+	}
+	slices.SortStableFunc(s.problems, config.Problem.Compare)
+	return s, nil
+}
+
+// bind binds one device. One that cannot be bound is a problem and is left out; the others go on.
+func (s *site) bind(l *line, drivers map[string]field.Driver, wire link.Line, d config.Device) {
+	driver, ok := drivers[d.Protocol]
+	if !ok {
+		var err error
+		if driver, err = adapters.Open(d.Protocol, wire, l.Framing); err != nil {
+			s.problems = append(s.problems, s.config.Problems(d.Name, err)...)
+			return
+		}
+		drivers[d.Protocol] = driver
+	}
+	if d.Timeout == 0 {
+		d.Timeout = l.Timeout
+	}
+	station, err := driver.Bind(d.Device)
+	if err != nil {
+		s.problems = append(s.problems, s.config.Problems(d.Name, err)...)
+		return
+	}
+	l.devices = append(l.devices, collect.Device{
+		Device: d.Device, Station: station, Every: d.Every, Slow: d.Slow,
+		OnlyChanges: deadbands(d.OnlyChanges), Heartbeat: d.Heartbeat, SilentAfter: d.SilentAfter,
+	})
+}
+
+func deadbands(in map[string]config.Deadband) map[string]collect.Deadband {
+	if in == nil {
+		return nil
+	}
+	out := make(map[string]collect.Deadband, len(in))
+	for tag, d := range in {
+		out[tag] = collect.Deadband(d)
+	}
+	return out
+}
+
+// bound counts the devices that can run.
+func (s *site) bound() int {
+	n := 0
+	for _, l := range s.lines {
+		n += len(l.devices)
+	}
+	return n
+}
+
+// tags counts the tags of those devices.
+func (s *site) tags() int {
+	n := 0
+	for _, l := range s.lines {
+		for _, d := range l.devices {
+			n += len(d.Tags)
+		}
+	}
+	return n
+}
+
+// fatal gives the first problem that leaves nothing to run.
+func (s *site) fatal() error {
+	for _, p := range s.problems {
+		if p.Fatal {
+			return fmt.Errorf("the configuration cannot be run; `gatewayd check` says all that is wrong with it\n%s", p)
+		}
+	}
+	return nil
+}
+
+// trouble says in one sentence what of the configuration is not run; "" when all of it is.
+func (s *site) trouble() string {
+	faults, first := 0, ""
+	for _, p := range s.problems {
+		if p.Severity == config.Error {
+			if faults++; first == "" {
+				first = p.String()
+			}
+		}
+	}
+	if faults == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d faults in the configuration, and what they hit is not run; the first: %s", faults, first)
+}

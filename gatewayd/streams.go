@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"strings"
+	"sync"
+
+	"edgegateway/adapters"
+	"edgegateway/adapters/field"
+	"edgegateway/adapters/link"
+	"edgegateway/gatewayd/web"
+)
+
+// streams are what a client can follow.
+func (d *daemon) streams() map[string]web.Stream {
+	return map[string]web.Stream{"watch": d.watch, "trace": d.trace, "backlog": d.export}
+}
+
+// watch follows the readings of one device, or of all.
+func (d *daemon) watch(ctx context.Context, q url.Values, emit func(any) error) error {
+	device, lines := q.Get("device"), d.lines
+	if device != "" {
+		l, _, err := d.find(device)
+		if err != nil {
+			return err
+		}
+		lines = []*line{l}
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	all := make(chan field.Record)
+	var wait sync.WaitGroup
+	for _, l := range lines {
+		wait.Go(func() {
+			for r := range l.loop.Watch(ctx) {
+				select {
+				case all <- r:
+				case <-ctx.Done():
+				}
+			}
+		})
+	}
+	go func() { // ends with the watchers, which end with ctx
+		wait.Wait()
+		close(all)
+	}()
+	for r := range all {
+		if r.Group == nil || device != "" && r.Group.Device != device {
+			continue
+		}
+		if err := emit(docOf(r, true)); err != nil {
+			stop()
+			for range all { // let the watchers go
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+// trace follows the frames of one line.
+func (d *daemon) trace(ctx context.Context, q url.Values, emit func(any) error) error {
+	var names []string
+	for _, l := range d.lines {
+		if l.Name != q.Get("line") {
+			names = append(names, l.Name)
+			continue
+		}
+		for f := range l.wire.Trace().Subscribe(ctx) {
+			doc := traceDoc{T: f.Time.UnixMilli(), Line: l.Name, Dir: f.Dir.String(), Lost: f.Dropped, Text: f.Note}
+			if len(f.Bytes) > 0 {
+				doc.Hex = fmt.Sprintf("% x", f.Bytes)
+				doc.Text = adapters.Describe(l.protocol(), l.Framing, f.Dir == link.Tx, f.Bytes)
+			}
+			if err := emit(doc); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return fmt.Errorf("there is no line %q; there are: %s", q.Get("line"), strings.Join(names, ", "))
+}
+
+// protocol is what the line's frames are taken for: what its first device speaks.
+func (l *line) protocol() string {
+	if len(l.devices) == 0 {
+		return ""
+	}
+	return l.devices[0].Protocol
+}
+
+// waitingDoc is one record of the backlog: a reading, an event or a reply.
+type waitingDoc struct {
+	Class string          `json:"class"`
+	Epoch uint32          `json:"epoch"`
+	Seq   uint64          `json:"seq"`
+	Read  *recordDoc      `json:"record,omitempty"`
+	Event *eventDoc       `json:"event,omitempty"`
+	Reply json.RawMessage `json:"reply,omitempty"`
+}
+
+type eventDoc struct {
+	T       int64                  `json:"t"`
+	Kind    string                 `json:"kind"`
+	Subject string                 `json:"subject,omitempty"`
+	Text    string                 `json:"text,omitempty"`
+	More    map[string]field.Value `json:"more,omitempty"`
+}
+
+// export gives what waits for a platform, or for any, without taking it away.
+func (d *daemon) export(ctx context.Context, q url.Values, emit func(any) error) error {
+	return d.store.Export(ctx, q.Get("platform"), func(epoch uint32, r field.Record) error {
+		doc := waitingDoc{Class: r.Class().String(), Epoch: epoch, Seq: r.Seq, Reply: r.Reply}
+		switch {
+		case r.Group != nil:
+			read := docOf(r, false)
+			doc.Read = &read
+		case r.Event != nil:
+			doc.Event = &eventDoc{T: r.At.Wall, Kind: r.Event.Kind, Subject: r.Event.Subject, Text: r.Event.Text}
+			for _, m := range r.Event.More {
+				if doc.Event.More == nil {
+					doc.Event.More = map[string]field.Value{}
+				}
+				doc.Event.More[m.Name] = m.Value
+			}
+		}
+		return emit(doc)
+	})
+}
