@@ -235,7 +235,7 @@ func (u *Uplink) ended(end sessionEnd, steps *ladder, r *round) time.Duration {
 	return jitter(steps.limit(refused, time.Now()))
 }
 
-// SetCut(true) drops the connection without a word and keeps it down, as an outage would; SetCut(false) lets it come
+// SetCut with true drops the connection without a word and keeps it down, as an outage would; with false it comes
 // back at once. For drills; safe from any goroutine.
 func (u *Uplink) SetCut(cut bool) {
 	u.mu.Lock()
