@@ -159,12 +159,12 @@ func (l *line) exchange(ctx context.Context, p port, request []byte, wait time.D
 			}
 		}
 		if l.end == len(l.buf) && !l.grow() {
-			return nil, garbage(l.buf[l.off:l.end], errors.New("the answer does not end"))
+			return nil, l.garbage(l.buf[l.off:l.end], errors.New("the answer does not end"))
 		}
 		n, err := l.read(ctx, p, limit)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			if l.off < l.end {
-				return nil, garbage(l.buf[l.off:l.end], nil)
+				return nil, l.garbage(l.buf[l.off:l.end], nil)
 			}
 			return nil, ErrTimeout
 		}
@@ -173,9 +173,14 @@ func (l *line) exchange(ctx context.Context, p port, request []byte, wait time.D
 		}
 		l.quietAt = time.Now().Add(l.silence)
 		l.counters.rxBytes.Add(uint64(n))
-		l.trace.bytes(Rx, l.buf[l.end:l.end+n])
 		l.end += n
 	}
+}
+
+// garbage says that what came is no answer, and shows it in the trace.
+func (l *line) garbage(got []byte, err error) *GarbageError {
+	l.trace.bytes(Rx, got)
+	return garbage(got, err)
 }
 
 // offer shows the framer what there is. After an answer, off stands behind what the framer is done with.
@@ -183,21 +188,26 @@ func (l *line) offer(complete Framer) (answer []byte, missing int, err error) {
 	got := l.buf[l.off:l.end]
 	answer, skip, missing, err := complete(got)
 	if err != nil {
-		return nil, 0, garbage(got, err)
+		return nil, 0, l.garbage(got, err)
 	}
 	if answer == nil {
 		if l.stream {
-			l.off += min(max(skip, 0), len(got))
+			skip = min(max(skip, 0), len(got))
+			l.trace.bytes(Rx, got[:skip])
+			l.off += skip
 		}
 		return nil, max(missing, 1), nil
 	}
+	// The answer is a part of got: where it stands is known from its capacity.
+	start := cap(got) - cap(answer)
+	l.trace.bytes(Rx, got[:start])
+	l.trace.bytes(Rx, answer)
 	if !l.proved {
 		l.proved = true
 		l.retry.reset()
 	}
 	if !l.stream {
-		// The answer is a part of got: where it ends is known from its capacity.
-		skip = cap(got) - cap(answer) + len(answer)
+		skip = start + len(answer)
 	}
 	l.off += min(max(skip, 0), len(got))
 	return answer, 0, nil
