@@ -136,7 +136,7 @@ func (h *header) append(dst []byte) []byte {
 	body = binary.AppendUvarint(body, h.shift)
 	body = binary.AppendVarint(body, h.oldest)
 	body = binary.AppendVarint(body, h.newest)
-	body = append(body, flag(h.unsure))
+	body = append(body, oneIf(h.unsure))
 	body = binary.AppendUvarint(body, uint64(len(h.runs)))
 	for _, r := range h.runs {
 		body = binary.AppendUvarint(body, r.count)
@@ -206,7 +206,7 @@ func (r *numbers) signed() int64 {
 	return int64(v>>1) ^ -int64(v&1) // zigzag, as encoding/binary writes it
 }
 
-func flag(b bool) byte {
+func oneIf(b bool) byte {
 	if b {
 		return 1
 	}
@@ -223,7 +223,7 @@ func (b *bucket) summary(ids []uint8) []byte {
 		uint64(b.oldest), uint64(b.newest)} {
 		out = binary.AppendUvarint(out, v)
 	}
-	out = append(out, flag(b.unsure))
+	out = append(out, oneIf(b.unsure))
 	out = binary.AppendUvarint(out, uint64(len(ids)))
 	for i, id := range ids {
 		out = binary.AppendUvarint(out, uint64(id))

@@ -62,6 +62,7 @@ func (s *Store) settle(d int, st *stream, pos uint64) bool {
 		return false
 	}
 	t.settled.add(pos, pos+1)
+	t.moved = true
 	b.owed[d]--
 	t.books.inBlocks--
 	return true

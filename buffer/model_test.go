@@ -1,0 +1,174 @@
+package buffer
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"edgegateway/adapters/field"
+)
+
+var modelRounds = flag.Int("rounds", 6, "rounds of the random tests; more for a longer search")
+
+// model is what a store is compared with: for each destination and class, which numbers were given and how each was
+// settled.
+type model struct {
+	given   map[field.Class]uint64 // highest number
+	settled map[string]map[string]string
+}
+
+func key(c field.Class, epoch uint32, seq uint64) string { return fmt.Sprintf("%s %d %d", c, epoch, seq) }
+
+// TestBooksBalanceAtRandom does everything a store can live through without a fault, in random order, with two
+// destinations of which one is often away, and compares it with a model: the books balance at every moment, no record
+// is acknowledged under two numbers, order holds, and at the end everybody has everything.
+func TestBooksBalanceAtRandom(t *testing.T) {
+	for round := range *modelRounds {
+		seed := uint64(time.Now().UnixNano()) + uint64(round)
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { randomLife(t, rand.New(rand.NewPCG(seed, 1))) })
+	}
+}
+
+func randomLife(t *testing.T, rng *rand.Rand) {
+	dir := t.TempDir()
+	o := testOptions(dir, "a", "b")
+	o.Commit = time.Duration(1+rng.IntN(30)) * time.Millisecond
+	o.DurableFirst = rng.IntN(4) == 0
+	tune := quick()
+	tune.bucketBytes = int64(1+rng.IntN(8)) << 10
+	tune.idleBytes = int64(rng.IntN(4)) << 10
+	r := start(t, o, tune)
+	groups := []*field.Group{meter("feeder-1"), meter("feeder-2")}
+	m := model{given: map[field.Class]uint64{}, settled: map[string]map[string]string{"a": {}, "b": {}}}
+	out := map[string][]*Batch{}
+	at := map[field.Class]int{}
+	for range 600 {
+		switch k := rng.IntN(100); {
+		case k < 40:
+			var rs []field.Record
+			for range 1 + rng.IntN(5) {
+				switch rng.IntN(12) {
+				case 0:
+					rs = append(rs, event(at[field.Events]))
+					at[field.Events]++
+				case 1:
+					rs = append(rs, reply(at[field.Replies]))
+					at[field.Replies]++
+				default:
+					rs = append(rs, reading(groups[rng.IntN(2)], at[field.Readings]))
+					at[field.Readings]++
+				}
+			}
+			if err := r.Append(context.Background(), rs...); err != nil {
+				t.Fatal(err)
+			}
+		case k < 75:
+			name := []string{"a", "a", "a", "b"}[rng.IntN(4)]
+			lane := Lanes[rng.IntN(len(Lanes))]
+			if b, ok := r.cursor(name).Next(lane, 1+rng.IntN(40), 1+rng.IntN(8000)); ok {
+				m.check(t, name, b)
+				out[name] = append(out[name], b)
+			}
+		case k < 92:
+			name := []string{"a", "b"}[rng.IntN(2)]
+			if n := len(out[name]); n > 0 {
+				i := rng.IntN(n)
+				if rng.IntN(30) == 0 {
+					m.settle(name, out[name][i], "poison")
+					r.cursor(name).Reject(out[name][i], "test")
+				} else {
+					m.settle(name, out[name][i], "delivered")
+					r.cursor(name).Ack(out[name][i])
+				}
+				if rng.IntN(10) > 0 { // else it is acknowledged twice
+					out[name] = append(out[name][:i], out[name][i+1:]...)
+				}
+			}
+		case k < 95:
+			name := []string{"a", "b"}[rng.IntN(2)]
+			r.cursor(name).Rewind()
+			if rng.IntN(2) == 0 {
+				out[name] = nil
+			}
+		case k < 98:
+			time.Sleep(time.Duration(rng.IntN(20)) * time.Millisecond)
+		default:
+			if err := r.end(); err != nil {
+				t.Fatal(err)
+			}
+			r = start(t, o, tune)
+			out = map[string][]*Batch{}
+		}
+		r.balanced()
+	}
+	for _, name := range []string{"a", "b"} {
+		c := r.cursor(name)
+		c.Rewind()
+		r.wait("everything to be delivered", func() bool {
+			for _, lane := range Lanes {
+				for {
+					b, ok := c.Next(lane, 50, 1<<16)
+					if !ok {
+						break
+					}
+					m.check(t, name, b)
+					m.settle(name, b, "delivered")
+					c.Ack(b)
+				}
+			}
+			for _, d := range r.Stats().Destinations {
+				if d.Name == name {
+					return d.Backlog() == 0
+				}
+			}
+			return false
+		})
+	}
+	r.balanced()
+	for _, c := range field.Classes {
+		for seq := uint64(1); seq <= m.given[c]; seq++ {
+			for name, settled := range m.settled {
+				if settled[key(c, 1, seq)] == "" {
+					t.Errorf("%s: %s %d was never offered", name, c, seq)
+				}
+			}
+		}
+	}
+	if n := int(m.given[field.Readings]); n != at[field.Readings] {
+		t.Errorf("%d readings were numbered, %d appended", n, at[field.Readings])
+	}
+	r.wait("the flash to be emptied", func() bool { return r.Stats().BlockRecords == 0 && len(r.Backlog(0)) == 0 })
+	for _, l := range r.Ledger(0) {
+		if l.Cause != Poison {
+			t.Errorf("the ledger shows a loss that nobody caused: %+v", l)
+		}
+	}
+}
+
+// check looks at what was offered.
+func (m *model) check(t *testing.T, name string, b *Batch) {
+	t.Helper()
+	if b.Epoch != 1 {
+		t.Fatalf("epoch %d", b.Epoch)
+	}
+	last := uint64(0)
+	for _, rec := range b.Records {
+		if rec.Class() != b.Class || rec.Seq <= last {
+			t.Fatalf("%s was offered %s %d behind %d", name, rec.Class(), rec.Seq, last)
+		}
+		last = rec.Seq
+		m.given[b.Class] = max(m.given[b.Class], rec.Seq)
+		if how := m.settled[name][key(b.Class, b.Epoch, rec.Seq)]; how != "" {
+			t.Fatalf("%s was offered %s %d again, which was %s", name, rec.Class(), rec.Seq, how)
+		}
+	}
+}
+
+func (m *model) settle(name string, b *Batch, how string) {
+	for _, rec := range b.Records {
+		m.settled[name][key(b.Class, b.Epoch, rec.Seq)] = how
+	}
+}
