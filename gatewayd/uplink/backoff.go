@@ -49,17 +49,19 @@ func (b Backoff) withDefaults() Backoff {
 type ladder struct {
 	policy Backoff
 	rung   int
-	since  time.Time // of the first failure of this run
+	since  time.Time // since when the broker says no, and nothing else went wrong; zero when it does not
 }
 
 // limit gives the longest delay before the next attempt, and goes one rung up.
 func (l *ladder) limit(refused bool, now time.Time) time.Duration {
-	if l.since.IsZero() {
-		l.since = now
-	}
 	top := l.policy.LinkCap
-	if refused {
-		top = min(max(top, now.Sub(l.since)/2), l.policy.RefusedCap)
+	switch {
+	case !refused:
+		l.since = time.Time{}
+	case l.since.IsZero():
+		l.since = now
+	default:
+		top = min(max(top, now.Sub(l.since)/2), max(top, l.policy.RefusedCap))
 	}
 	d := min(l.policy.Base<<min(l.rung, 20), top)
 	l.rung++

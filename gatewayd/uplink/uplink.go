@@ -61,7 +61,7 @@ type Options struct {
 
 	// Command is given what comes down on the subscribed topics, one message at a time, on a goroutine of its own.
 	// The broker is told that we have the message when Command returns, so that it may journal first; a slow one
-	// delays other commands only. Nil when nobody commands.
+	// delays other commands only, and Run does not return before it does. Nil when nobody commands.
 	Command func(dialect.Message)
 	// Event is told what people should know of: a client id used twice, a subscription refused. It must not block
 	// for long. Nil for nobody.
@@ -69,7 +69,7 @@ type Options struct {
 	Log   *slog.Logger // nil for none
 
 	Backoff     Backoff
-	Linger      time.Duration // between two messages of live readings; default 100 ms; the first leaves at once, and what is more urgent may wait as long once readings do
+	Linger      time.Duration // between two messages of live readings; default 200 ms; the first leaves at once, and what is more urgent may wait as long once readings do
 	AckTimeout  time.Duration // without a PUBACK while some are owed, the connection is dropped; default 10 s, up to twice that where acknowledgements are slow
 	PingTimeout time.Duration // default 20 s
 }
@@ -124,9 +124,12 @@ func New(o Options) (*Uplink, error) {
 		}
 	}
 	def(&o.KeepAlive, time.Minute)
-	def(&o.Linger, 100*time.Millisecond)
+	def(&o.Linger, 200*time.Millisecond)
 	def(&o.AckTimeout, 10*time.Second)
 	def(&o.PingTimeout, 20*time.Second)
+	if o.KeepAlive < time.Second || o.KeepAlive > 65535*time.Second {
+		return nil, fmt.Errorf("platform %q: a keepalive of %s: MQTT allows 1 s to 18 h", o.Name, o.KeepAlive)
+	}
 	o.Backoff = o.Backoff.withDefaults()
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

@@ -526,6 +526,7 @@ func TestNewRefuses(t *testing.T) {
 		"no servers":        func(o *Options) { o.Servers = nil },
 		"no source":         func(o *Options) { o.Source = nil },
 		"a key alone":       func(o *Options) { o.Key = "k.pem" },
+		"a keepalive in ms": func(o *Options) { o.KeepAlive = 20 * time.Millisecond },
 		"delivery by fence": func(o *Options) { o.Dialect = fenced{d} },
 		"http":              func(o *Options) { o.Servers = []string{"http://h"} },
 		"no host":           func(o *Options) { o.Servers = []string{"mqtt://:1883"} },
@@ -571,6 +572,9 @@ func TestLadder(t *testing.T) {
 	}
 	if got := l.limit(false, now.Add(time.Hour)); got != 4*time.Second {
 		t.Errorf("then no link: up to %s, want 4 s", got)
+	}
+	if got := l.limit(true, now.Add(2*time.Hour)); got != 4*time.Second {
+		t.Errorf("then refused for the first time since: up to %s, want 4 s", got)
 	}
 }
 
