@@ -193,3 +193,17 @@ func (d *Daemon) CLI(ctx context.Context, out io.Writer, args ...string) error {
 	cmd.Stdout, cmd.Stderr = out, out
 	return cmd.Run()
 }
+
+// Sum adds up a status's books, over all platforms and classes.
+func Sum(s *health.Status) health.Books {
+	var sum health.Books
+	for _, p := range s.Platforms {
+		for _, b := range p.Books {
+			sum.Taken += b.Taken
+			sum.Delivered += b.Delivered
+			sum.Buffered += b.Buffered
+			sum.Lost += b.Lost
+		}
+	}
+	return sum
+}

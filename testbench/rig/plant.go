@@ -21,6 +21,7 @@ type Plant struct {
 	controller, converter         string        // addresses
 	cancel                        context.CancelFunc
 	wait                          sync.WaitGroup
+	once                          sync.Once
 }
 
 // NewPlant begins to serve the plant; dir holds the serial port's stable name.
@@ -58,13 +59,15 @@ func NewPlant(dir string) (*Plant, error) {
 	return p, nil
 }
 
-// Close ends the plant.
+// Close switches the plant off: connections end, the serial port is unplugged. Closing twice is no error.
 func (p *Plant) Close() {
-	p.cancel()
-	if p.Port != nil {
-		p.Port.Close()
-	}
-	p.wait.Wait()
+	p.once.Do(func() {
+		p.cancel()
+		if p.Port != nil {
+			p.Port.Close()
+		}
+		p.wait.Wait()
+	})
 }
 
 func controller() *modbus.Server {

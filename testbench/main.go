@@ -1,0 +1,80 @@
+// Command testbench is the daemon's other side: the demo, and the simulators as tools.
+//
+//	go run ./testbench demo [--for 45s]    the real daemon, simulated devices, a broker, and an outage in the middle
+//	go run ./testbench plant [--broker A]  the simulated plant alone, with a configuration to point a gatewayd at it
+//
+// Nothing of the daemon depends on it.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"edgegateway/testbench/rig"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := execute(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "testbench: "+err.Error())
+		if errors.As(err, new(usageError)) {
+			os.Exit(2)
+		}
+		os.Exit(1)
+	}
+}
+
+type usageError string
+
+func (e usageError) Error() string { return string(e) }
+
+func execute(ctx context.Context, args []string) error {
+	if len(args) == 0 {
+		return usageError("usage: testbench demo [--for DURATION] | plant [--broker ADDRESS]")
+	}
+	flags := flag.NewFlagSet("testbench "+args[0], flag.ContinueOnError)
+	switch args[0] {
+	case "demo":
+		length := flags.Duration("for", 45*time.Second, "how long the demo runs, 20s or more")
+		if err := flags.Parse(args[1:]); err != nil {
+			return usageError(err.Error())
+		}
+		if *length < 20*time.Second {
+			return usageError("demo --for " + length.String() + ": an outage and its repair take 20 s at least")
+		}
+		return demo(ctx, *length)
+	case "plant":
+		broker := flags.String("broker", "mqtt://127.0.0.1:1883", "the broker that the configuration names")
+		if err := flags.Parse(args[1:]); err != nil {
+			return usageError(err.Error())
+		}
+		return plant(ctx, *broker)
+	default:
+		return usageError("there is no " + args[0] + "; there are demo and plant")
+	}
+}
+
+// plant serves the simulated plant until interrupted, for a gatewayd that somebody runs by hand.
+func plant(ctx context.Context, broker string) error {
+	dir, err := os.MkdirTemp("", "gatewayd-plant-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	p, err := rig.NewPlant(dir)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	fmt.Print(p.Config("plant-gw", broker))
+	fmt.Fprintln(os.Stderr, "the plant runs; put the lines above into a gatewayd.toml. Interrupt to end it.")
+	<-ctx.Done()
+	return nil
+}
