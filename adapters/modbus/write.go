@@ -19,7 +19,7 @@ func (s *Station) Write(ctx context.Context, tag string, v field.Value) error {
 	p := s.byName[tag]
 	switch {
 	case p == nil:
-		return fmt.Errorf("%q: %w (%s)", tag, field.ErrUnknownTag, suggest(tag, slices.Sorted(maps.Keys(s.byName))...))
+		return s.unknown(tag)
 	case !p.space.writable():
 		return fmt.Errorf("tag %q: %w: no Modbus function writes to a %s", tag, field.ErrReadOnly, p.space)
 	case !p.tag.Write:
@@ -40,6 +40,15 @@ func (s *Station) Write(ctx context.Context, tag string, v field.Value) error {
 		return fmt.Errorf("tag %q: %w; whether the device took the value is not known", tag, err)
 	}
 	return err
+}
+
+// unknown names the tag that was probably meant, but not all that the device has.
+func (s *Station) unknown(tag string) error {
+	hint := ""
+	if near, ok := nearest(tag, slices.Sorted(maps.Keys(s.byName))...); ok {
+		hint = fmt.Sprintf(" (did you mean %q?)", near)
+	}
+	return fmt.Errorf("%q: %w%s", tag, field.ErrUnknownTag, hint)
 }
 
 func (s *Station) writeCoil(ctx context.Context, p *point, v field.Value) error {
