@@ -1,0 +1,6 @@
+// Package interop holds our Modbus against other people's: mbpoll reads the simulator, and the driver reads a
+// libmodbus server. It has no code besides its tests, which skip, and say what to install, where a peer is missing.
+//
+// It promises that no side of a test shares code with the other. A reader may not assume that a peer is right: where it
+// is known to differ from the specification, the test says so.
+package interop
