@@ -141,7 +141,7 @@ func TestWriteFails(t *testing.T) {
 			if err := s.Write(t.Context(), "int", field.Int(1)); !errors.Is(err, field.ErrSilent) || !strings.Contains(err.Error(), "another write") {
 				t.Errorf("%v: the device confirms another value: %v", f, err)
 			}
-			line.Down = errors.New("unplugged")
+			line.Down(errors.New("unplugged"))
 			if err := s.Write(t.Context(), "int", field.Int(1)); !errors.Is(err, field.ErrLine) {
 				t.Errorf("%v: no line: %v", f, err)
 			}

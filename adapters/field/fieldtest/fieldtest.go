@@ -323,9 +323,9 @@ func cancelledBefore(b *bench) {
 }
 
 func down(b *bench) {
-	b.line.Down = errors.New("unplugged")
+	b.line.Down(errors.New("unplugged"))
 	b.fails(field.ErrLine, field.Offline)
-	b.line.Down = nil
+	b.line.Down(nil)
 	b.whole(nil)
 	b.gives(1)
 }

@@ -3,6 +3,8 @@ package fieldtest
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync"
 	"time"
 
 	"edgegateway/adapters/link"
@@ -14,19 +16,23 @@ type Chunk struct {
 	Bytes []byte
 }
 
-// Line is a link.Line in memory. Its far end is a function, and its time is the clock's: run it in a synctest bubble,
-// and a timeout costs nothing. It keeps the contract of link.Line: what arrived before a request is not its answer,
-// unless the line is a Stream. Its fields are set between two exchanges, by the goroutine that owns it.
+// Line is a link.Line in memory, held to link.Line's contract by linktest. Its far end is a function, and its time is
+// the clock's: run it in a synctest bubble, and a timeout costs nothing. Its fields are set between two exchanges, by
+// the goroutine that owns it.
 type Line struct {
 	Peer     func(request []byte) []Chunk // what the far end sends upon a request; nil is silence
-	Stream   bool
-	Down     error       // why there is no line; nil when there is one
-	Wire     link.Timing // what Timing gives, and what Exchange reckons with
-	Requests [][]byte    // all that was sent so far
-	Listened int         // exchanges with an empty request
+	Stream   bool                         // what is left over is kept, for the framer to skip
+	Wire     link.Timing                  // what Timing gives, and what Exchange reckons with
+	Requests [][]byte                     // all that was sent so far
+	Listened int                          // exchanges with an empty request
 
+	got []byte // arrived, and not yet used
+
+	mu     sync.Mutex
 	coming []arrival // not yet arrived, in the order of time
-	got    []byte    // arrived, and not yet used
+	down   error
+	closed bool
+	change chan struct{} // closed by whoever changes the above from outside
 }
 
 type arrival struct {
@@ -37,13 +43,15 @@ type arrival struct {
 // slack is what link.Line grants an answer that has begun.
 const slack = 200 * time.Millisecond
 
+var errClosed = errors.New("the line was closed")
+
 // Exchange implements link.Line.
 func (l *Line) Exchange(ctx context.Context, request []byte, wait time.Duration, complete link.Framer) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if l.Down != nil {
-		return nil, &link.DownError{Line: "in memory", Err: l.Down}
+	if err := l.isDown(); err != nil {
+		return nil, err
 	}
 	sent := time.Now().Add(time.Duration(len(request)) * l.Wire.Char)
 	if len(request) > 0 {
@@ -56,12 +64,17 @@ func (l *Line) Exchange(ctx context.Context, request []byte, wait time.Duration,
 		l.Listened++
 	}
 	if complete == nil {
-		return nil, l.sleep(ctx, sent)
+		_, err := l.sleep(ctx, sent)
+		return nil, err
 	}
-	deadline := sent.Add(wait)
-	offered := -1
-	for {
-		l.arrive()
+	return l.await(ctx, sent.Add(wait), complete)
+}
+
+// await offers what comes to the framer, until it finds the answer or the time is over.
+func (l *Line) await(ctx context.Context, deadline time.Time, complete link.Framer) ([]byte, error) {
+	limit := deadline
+	for offered := -1; ; {
+		next := l.arrive()
 		if len(l.got) > 0 && len(l.got) != offered {
 			answer, skip, _, err := complete(l.got)
 			if err != nil {
@@ -74,78 +87,148 @@ func (l *Line) Exchange(ctx context.Context, request []byte, wait time.Duration,
 				return answer, nil
 			}
 			offered = len(l.got)
+			limit = deadline
+			if begun := time.Now().Add(slack); offered > 0 && begun.After(limit) {
+				limit = begun
+			}
 		}
-		limit := deadline
-		if begun := time.Now().Add(slack); len(l.got) > 0 && begun.After(limit) {
-			limit = begun
+		if next.IsZero() || next.After(limit) {
+			next = limit
 		}
-		next := limit
-		if len(l.coming) > 0 && l.coming[0].at.Before(limit) {
-			next = l.coming[0].at
-		}
-		if err := l.sleep(ctx, next); err != nil {
+		over, err := l.sleep(ctx, next)
+		switch {
+		case err != nil:
 			return nil, err
-		}
-		if l.arrive() || next.Before(limit) {
-			continue
-		}
-		if len(l.got) > 0 {
+		case !over || next.Before(limit) || l.due():
+		case len(l.got) > 0:
 			return nil, l.garbage(nil)
+		default:
+			return nil, link.ErrTimeout
 		}
-		return nil, link.ErrTimeout
 	}
 }
 
 func (l *Line) send(request []byte, sent time.Time) {
-	l.Requests = append(l.Requests, append([]byte(nil), request...))
+	l.Requests = append(l.Requests, slices.Clone(request))
 	if l.Peer == nil {
 		return
 	}
 	for _, c := range l.Peer(request) {
-		l.coming = append(l.coming, arrival{sent.Add(c.After + time.Duration(len(c.Bytes))*l.Wire.Char), append([]byte(nil), c.Bytes...)})
-	}
-	for i := len(l.coming) - 1; i > 0 && l.coming[i].at.Before(l.coming[i-1].at); i-- {
-		l.coming[i], l.coming[i-1] = l.coming[i-1], l.coming[i]
+		l.bring(sent.Add(c.After+time.Duration(len(c.Bytes))*l.Wire.Char), c.Bytes)
 	}
 }
 
-// arrive takes in what has come by now, and says whether anything has.
-func (l *Line) arrive() (any bool) {
-	for len(l.coming) > 0 && !l.coming[0].at.After(time.Now()) {
+func (l *Line) bring(at time.Time, b []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	i := len(l.coming)
+	for i > 0 && at.Before(l.coming[i-1].at) {
+		i--
+	}
+	l.coming = slices.Insert(l.coming, i, arrival{at, slices.Clone(b)})
+	l.changed()
+}
+
+// Arrive brings bytes that nobody asked for. It may be called from any goroutine.
+func (l *Line) Arrive(b []byte) { l.bring(time.Now(), b) }
+
+// Down takes the line away, and gives it back with nil. It may be called from any goroutine.
+func (l *Line) Down(cause error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.down = cause
+	l.coming = nil
+	l.changed()
+}
+
+// Close implements link.Line.
+func (l *Line) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	l.changed()
+	return nil
+}
+
+// changed wakes an Exchange in progress. The caller holds the mutex.
+func (l *Line) changed() {
+	if l.change != nil {
+		close(l.change)
+		l.change = nil
+	}
+}
+
+func (l *Line) isDown() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	cause := l.down
+	if l.closed {
+		cause = errClosed
+	}
+	if cause == nil {
+		return nil
+	}
+	l.got = nil
+	return &link.DownError{Line: "in memory", Err: cause}
+}
+
+// arrive takes in what has come by now, and says when more will; zero when nothing is on its way.
+func (l *Line) arrive() (next time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for len(l.coming) > 0 {
+		if l.coming[0].at.After(time.Now()) {
+			return l.coming[0].at
+		}
 		l.got = append(l.got, l.coming[0].bytes...)
 		l.coming = l.coming[1:]
-		any = true
 	}
-	return any
+	return time.Time{}
+}
+
+// due says that something has come that was not yet taken in.
+func (l *Line) due() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.coming) > 0 && !l.coming[0].at.After(time.Now())
 }
 
 func (l *Line) garbage(cause error) error {
 	g := &link.GarbageError{Got: l.got, N: len(l.got), Err: cause}
-	if cause != nil || !l.Stream {
-		l.got = nil
+	if cause == nil && l.Stream {
+		g.Got = slices.Clone(l.got)
+		return g
 	}
+	l.got = nil
 	if cause != nil { // the line is opened anew: what was on its way is gone
-		l.coming = nil
+		l.Down(nil)
 	}
 	return g
 }
 
-func (l *Line) sleep(ctx context.Context, until time.Time) error {
+// sleep waits until a moment, and says whether it has come; else something changed before.
+func (l *Line) sleep(ctx context.Context, until time.Time) (over bool, err error) {
+	l.mu.Lock()
+	if l.change == nil {
+		l.change = make(chan struct{})
+	}
+	change := l.change
+	pending := len(l.coming) > 0 && !l.coming[0].at.After(time.Now())
+	l.mu.Unlock()
+	if err := l.isDown(); err != nil || pending {
+		return false, err
+	}
 	t := time.NewTimer(time.Until(until))
 	defer t.Stop()
 	select {
 	case <-t.C:
-		return nil
+		return true, nil
+	case <-change:
+		return false, l.isDown()
 	case <-ctx.Done():
-		return ctx.Err()
+		return false, ctx.Err()
 	}
 }
 
 // Timing implements link.Line.
 func (l *Line) Timing() link.Timing { return l.Wire }
-
-// Close implements link.Line: there is nothing that could hang.
-func (l *Line) Close() error {
-	l.Down = errors.New("the line was closed")
-	return nil
-}
