@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"strings"
 
-	"edgegateway/adapters/field"
 	"edgegateway/buffer"
+	"edgegateway/gatewayd/collect"
 	"edgegateway/gatewayd/command"
 )
 
@@ -48,12 +48,12 @@ func (d *daemon) verbs() []command.Verb {
 }
 
 // find names the line and the device that are meant.
-func (d *daemon) find(device string) (*line, *field.Device, error) {
+func (d *daemon) find(device string) (*line, *collect.Device, error) {
 	var names []string
 	for _, l := range d.lines {
 		for i := range l.devices {
 			if l.devices[i].Name == device {
-				return l, &l.devices[i].Device, nil
+				return l, &l.devices[i], nil
 			}
 			names = append(names, l.devices[i].Name)
 		}
@@ -98,76 +98,6 @@ func (d *daemon) write(ctx context.Context, raw json.RawMessage) (any, error) {
 		return nil, fmt.Errorf("write %s/%s: %w", dev.Name, tag.Name, err)
 	}
 	return nil, nil
-}
-
-// judgeWrite says whether a value may go to a tag at all: the tag is there, is named as writable, and the value is of
-// its kind and within its limits.
-func judgeWrite(dev *field.Device, args writeArgs) (*field.Tag, field.Value, error) {
-	var tag *field.Tag
-	var writable []string
-	for i := range dev.Tags {
-		if dev.Tags[i].Name == args.Tag {
-			tag = &dev.Tags[i]
-		}
-		if dev.Tags[i].Write {
-			writable = append(writable, dev.Tags[i].Name)
-		}
-	}
-	if tag == nil {
-		return nil, field.Value{}, command.Invalidf("device %q has no tag %q", dev.Name, args.Tag)
-	}
-	if !tag.Write {
-		return nil, field.Value{}, &command.Error{Code: command.Refused, Text: fmt.Sprintf(
-			"%s/%s may not be written; writable here: [%s] (name it in the device's `writable` list if that is meant)",
-			dev.Name, tag.Name, strings.Join(writable, ", "))}
-	}
-	value, err := valueOf(tag, args.Value)
-	if err != nil {
-		return nil, field.Value{}, err
-	}
-	if f, ok := value.Float(); ok && tag.Limits != nil && (f < tag.Limits.Min || f > tag.Limits.Max) {
-		return nil, field.Value{}, &command.Error{Code: command.Refused, Text: fmt.Sprintf(
-			"%s/%s = %s is outside its limits, %v … %v %s", dev.Name, tag.Name, value, tag.Limits.Min, tag.Limits.Max, tag.Unit)}
-	}
-	return tag, value, nil
-}
-
-// valueOf reads the value of a write: a JSON number, truth value or word, or its text in quotes, as the command line
-// sends it.
-func valueOf(tag *field.Tag, raw json.RawMessage) (field.Value, error) {
-	text := string(raw)
-	if len(raw) > 0 && raw[0] == '"' {
-		if err := json.Unmarshal(raw, &text); err != nil {
-			return field.Value{}, command.Invalidf("value: %v", err)
-		}
-	}
-	kind := field.KindFloat64
-	switch {
-	case tag.Type == "bool" || tag.Type == "bit":
-		kind = field.KindBool
-	case tag.Type == "string":
-		kind = field.KindString
-	case len(tag.Enum) > 0:
-		for _, word := range tag.Enum {
-			if word == text {
-				return field.Text(text), nil
-			}
-		}
-	}
-	// Integers keep all of their digits; a float64 has 53 bits.
-	if kind == field.KindFloat64 {
-		if v, err := field.ParseValue(field.KindInt, text); err == nil {
-			return v, nil
-		}
-		if v, err := field.ParseValue(field.KindUint, text); err == nil {
-			return v, nil
-		}
-	}
-	v, err := field.ParseValue(kind, text)
-	if err != nil {
-		return v, command.Invalidf("value: %v", err)
-	}
-	return v, nil
 }
 
 func (d *daemon) statusVerb(context.Context, json.RawMessage) (any, error) { return d.status(), nil }

@@ -58,14 +58,14 @@ type verb struct {
 
 func verbs() []verb {
 	return []verb{
-		{"run", "", "run the daemon", []string{"log"}, nil, runDaemon},
+		{"run", "[--log LEVEL]", "run the daemon; LEVEL is debug, info, warn or error", []string{"log"}, nil, runDaemon},
 		{"check", "[FILE]", "read configuration and profiles, bind every device; no I/O", nil, nil, runCheck},
 		{"status", "", "one screen: platforms, lines, devices, buffer, clock", nil, nil, runStatus},
 		{"read", "DEVICE [TAG]", "read a device once, now, through the running daemon", nil, nil, runRead},
 		{"write", "DEVICE TAG VALUE", "write a tag once, now, through the running daemon", nil, nil, runWrite},
 		{"watch", "[DEVICE]", "live readings", nil, nil, runWatch},
 		{"trace", "LINE", "live hex frames of a line, decoded", nil, nil, runTrace},
-		{"backlog", "[show|export|drop]", "what waits for the platforms", []string{"platform"}, []string{"yes"}, runBacklog},
+		{"backlog", "[show|export|drop --yes] [--platform NAME]", "what waits for the platforms; give it up", []string{"platform"}, []string{"yes"}, runBacklog},
 		{"ledger", "", "what was lost, and why", nil, nil, runLedger},
 		{"profile", "list|show NAME|test FILE", "profiles and their captured frames", nil, nil, runProfile},
 		{"command", "list|try VERB [ARGS]", "what the platform may ask; try it locally", nil, nil, runCommand},

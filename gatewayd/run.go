@@ -159,7 +159,7 @@ func (d *daemon) newPlatform(p config.Platform, creds string) (*platform, error)
 	if err != nil {
 		return nil, err
 	}
-	words, err := openDialect(p.Dialect, d.dialectConfig(p))
+	words, err := openDialect(p.Dialect, d.words(p))
 	if err != nil {
 		return nil, fmt.Errorf("platform %s: %w", p.Name, err)
 	}
@@ -252,11 +252,10 @@ func inFolder(folder, name string) string {
 	return filepath.Join(folder, name)
 }
 
-func (d *daemon) dialectConfig(p config.Platform) dialect.Config {
-	c := dialect.Config{
-		Gateway: d.config.Gateway.Name, Site: d.config.Gateway.Site, Version: version(), Client: p.Client, Prefix: p.Prefix,
-		Epoch: d.store.Epoch(), Since: d.since.UnixMilli(), Options: p.Options,
-	}
+// words is what a platform's dialect is told of the running daemon.
+func (d *daemon) words(p config.Platform) dialect.Config {
+	c := d.dialectConfig(p)
+	c.Epoch, c.Since = d.store.Epoch(), d.since.UnixMilli()
 	for _, l := range d.lines {
 		for _, dev := range l.devices {
 			c.Plan = append(c.Plan, dev.Device)

@@ -8,8 +8,10 @@ import (
 	"edgegateway/adapters"
 	"edgegateway/adapters/field"
 	"edgegateway/adapters/link"
+	"edgegateway/buffer"
 	"edgegateway/gatewayd/collect"
 	"edgegateway/gatewayd/config"
+	"edgegateway/gatewayd/dialect"
 )
 
 // site is the configuration bound to adapters: each line with the devices on it, each device with its station.
@@ -52,6 +54,22 @@ func load(file string, open bool, log *slog.Logger) (*site, error) {
 		}
 		s.lines = append(s.lines, bound)
 	}
+	for _, d := range cfg.Faulty {
+		s.bindFaulty(d)
+	}
+	for _, p := range cfg.Platforms {
+		if _, err := openDialect(p.Dialect, s.dialectConfig(p)); err != nil {
+			problem := cfg.Problem(config.Error, config.KindPlatform, p.Name, "", err.Error(), "")
+			problem.Fatal = true
+			s.problems = append(s.problems, problem)
+		}
+	}
+	if n := len(cfg.Platforms); n > buffer.MaxDestinations {
+		problem := cfg.Problem(config.Error, config.KindPlatform, cfg.Platforms[n-1].Name, "",
+			fmt.Sprintf("there are %d platforms", n), fmt.Sprintf("the buffer serves %d at most", buffer.MaxDestinations))
+		problem.Fatal = true
+		s.problems = append(s.problems, problem)
+	}
 	slices.SortStableFunc(s.problems, config.Problem.Compare)
 	return s, nil
 }
@@ -67,9 +85,6 @@ func (s *site) bind(l *line, drivers map[string]field.Driver, wire link.Line, d 
 		}
 		drivers[d.Protocol] = driver
 	}
-	if d.Timeout == 0 {
-		d.Timeout = l.Timeout
-	}
 	station, err := driver.Bind(d.Device)
 	if err != nil {
 		s.problems = append(s.problems, s.config.Problems(d.Name, err)...)
@@ -79,6 +94,37 @@ func (s *site) bind(l *line, drivers map[string]field.Driver, wire link.Line, d 
 		Device: d.Device, Station: station, Every: d.Every, Slow: d.Slow,
 		OnlyChanges: deadbands(d.OnlyChanges), Heartbeat: d.Heartbeat, SilentAfter: d.SilentAfter,
 	})
+}
+
+// bindFaulty binds a device that cannot run, for what else is wrong with it: every fault is told at once.
+func (s *site) bindFaulty(d config.Device) {
+	framing := ""
+	for _, l := range s.config.Lines {
+		if l.Name == d.Line {
+			framing = l.Framing
+		}
+	}
+	driver, err := adapters.Open(d.Protocol, nil, framing)
+	if err != nil {
+		return // its line has faults of its own
+	}
+	if _, err = driver.Bind(d.Device); err == nil {
+		return
+	}
+	for _, p := range s.config.Problems(d.Name, err) {
+		told := func(q config.Problem) bool { return q.File == p.File && q.Line == p.Line }
+		if !slices.ContainsFunc(s.problems, told) {
+			s.problems = append(s.problems, p)
+		}
+	}
+}
+
+// dialectConfig is what a platform's dialect can be told before the daemon runs.
+func (s *site) dialectConfig(p config.Platform) dialect.Config {
+	return dialect.Config{
+		Gateway: s.config.Gateway.Name, Site: s.config.Gateway.Site, Version: version(),
+		Client: p.Client, Prefix: p.Prefix, Options: p.Options,
+	}
 }
 
 func deadbands(in map[string]config.Deadband) map[string]collect.Deadband {

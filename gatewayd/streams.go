@@ -104,6 +104,7 @@ type waitingDoc struct {
 
 type eventDoc struct {
 	T       int64                  `json:"t"`
+	TQ      string                 `json:"tq,omitempty"`
 	Kind    string                 `json:"kind"`
 	Subject string                 `json:"subject,omitempty"`
 	Text    string                 `json:"text,omitempty"`
@@ -119,7 +120,7 @@ func (d *daemon) export(ctx context.Context, q url.Values, emit func(any) error)
 			read := docOf(r, false)
 			doc.Read = &read
 		case r.Event != nil:
-			doc.Event = &eventDoc{T: r.At.Wall, Kind: r.Event.Kind, Subject: r.Event.Subject, Text: r.Event.Text}
+			doc.Event = &eventDoc{T: r.At.Wall, TQ: r.At.Trust.String(), Kind: r.Event.Kind, Subject: r.Event.Subject, Text: r.Event.Text}
 			for _, m := range r.Event.More {
 				if doc.Event.More == nil {
 					doc.Event.More = map[string]field.Value{}

@@ -11,6 +11,7 @@ import (
 
 	"edgegateway/buffer"
 	"edgegateway/gatewayd/health"
+	"edgegateway/gatewayd/web"
 )
 
 // runStatus is `gatewayd status`. The answer is no when something is wrong.
@@ -114,7 +115,7 @@ func runCommand(c *cli) error {
 	case c.args[0] == "list" && len(c.args) == 1:
 		ctx, stop := interruptible()
 		defer stop()
-		var lines []struct{ Name, Args, Does string }
+		var lines []web.VerbLine
 		if err := c.call(ctx, "GET", "/api/verbs", nil, &lines); err != nil {
 			return err
 		}

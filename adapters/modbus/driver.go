@@ -114,7 +114,7 @@ func (d *Driver) Bind(dev field.Device) (field.Station, error) {
 		driver:  d,
 		unit:    unit,
 		quirks:  q,
-		timeout: firstPositive(dev.Timeout, q.timeout, d.options.Timeout),
+		timeout: firstPositive(dev.Timeout, d.options.Timeout),
 		byName:  make(map[string]*point, len(dev.Tags)),
 		limit:   q.limits(),
 	}

@@ -86,7 +86,7 @@ func newPoint(tag field.Tag) (*point, []error) {
 		fault(k, tag.Extra[k], "a Modbus tag has no such key", "leave it out")
 	}
 	if tag.Write && at == nil && !sp.writable() {
-		fault("at", tag.At, "it is listed as writable, but no Modbus function writes to a "+sp.String(), "take the tag off the device's writable list")
+		fault("at", tag.At, "it is listed as writable, but no Modbus function writes to the space \""+sp.String()+"\"", "take the tag off the device's writable list")
 	}
 	return p, faults
 }

@@ -21,7 +21,7 @@ func (s *Station) Write(ctx context.Context, tag string, v field.Value) error {
 	case p == nil:
 		return s.unknown(tag)
 	case !p.space.writable():
-		return fmt.Errorf("tag %q: %w: no Modbus function writes to a %s", tag, field.ErrReadOnly, p.space)
+		return fmt.Errorf("tag %q: %w: no Modbus function writes to the space \"%s\"", tag, field.ErrReadOnly, p.space)
 	case !p.tag.Write:
 		return fmt.Errorf("tag %q: %w: it is not on the device's writable list", tag, field.ErrReadOnly)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"edgegateway/adapters/field"
@@ -189,7 +190,7 @@ func (l *Loop) lineFailed(now time.Duration, at field.Stamp, err error) {
 		return
 	}
 	l.down = true
-	l.happen(slog.LevelWarn, at, "line_down", l.o.Line, fmt.Sprintf("line %s: %v", l.o.Line, err))
+	l.happen(slog.LevelWarn, at, "line_down", l.o.Line, "line "+l.o.Line+" is down: "+strings.TrimPrefix(err.Error(), field.ErrLine.Error()+": "))
 	for _, u := range l.units {
 		if !u.offline {
 			l.blank(u, now, at)

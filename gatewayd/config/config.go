@@ -17,6 +17,7 @@ type Config struct {
 	Operators []Operator
 	Lines     []Line   // only those that can run
 	Devices   []Device // only those that can run
+	Faulty    []Device // those with faults of their own: they cannot run, but binding them finds the rest of what is wrong
 
 	main   string                     // the main file
 	tables map[tableKey]*strict.Table // where everything stands, for Locate

@@ -53,6 +53,9 @@ func (l *loader) readDevices() {
 		l.readDevice(e)
 		switch {
 		case e.table.Failed():
+			if p, known := l.build.Protocols[e.Protocol]; known && !p.Later {
+				l.config.Faulty = append(l.config.Faulty, e.Device)
+			}
 		case e.later != "":
 			e.table.Warn(e.laterKey(), "not in this build: "+e.later+"; the device is not polled", "")
 		case e.idle != "":

@@ -267,8 +267,8 @@ func readCredential(t *strict.Table, key string, path bool) string {
 	return ""
 }
 
-// checkClients complains about two sessions with the same client id at the same server: they would throw each other
-// out for ever.
+// checkClients complains about two sessions that are in each other's way at the same server: with the same client id
+// they would throw each other out for ever, with the same topics overwrite each other's state.
 func (l *loader) checkClients() {
 	for i, p := range l.config.Platforms {
 		for _, q := range l.config.Platforms[:i] {
@@ -276,6 +276,10 @@ func (l *loader) checkClients() {
 			if shared && p.Client == q.Client {
 				l.config.tables[tableKey{KindPlatform, p.Name}].Complain("client",
 					fmt.Sprintf("platform %q uses the client id %q at the same server", q.Name, p.Client), "give each platform a client id of its own")
+			}
+			if shared && p.Dialect == q.Dialect && p.Prefix == q.Prefix {
+				l.config.tables[tableKey{KindPlatform, p.Name}].Complain("prefix",
+					fmt.Sprintf("platform %q publishes to the same topics at the same server", q.Name), "give each platform a prefix of its own")
 			}
 		}
 	}

@@ -110,7 +110,7 @@ type Device struct {
 	Name     string  `json:"name"`
 	Line     string  `json:"line"`
 	Address  string  `json:"address"`
-	State    string  `json:"state"` // "good", "partly", "offline", "line down", "starting", or "not run: …"
+	State    string  `json:"state"` // "starting", "good", "partly", "offline", "line down"
 	LastGood int64   `json:"last_good,omitempty"`
 	Good     int     `json:"good"` // tags with a value
 	Bad      int     `json:"bad"`  // tags without

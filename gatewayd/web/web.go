@@ -130,16 +130,17 @@ func (s *Server) text(w http.ResponseWriter, _ *http.Request) {
 	st.Print(w)
 }
 
-type verbLine struct {
+// VerbLine is one row of /api/verbs.
+type VerbLine struct {
 	Name string `json:"name"`
 	Args string `json:"args"`
 	Does string `json:"does"`
 }
 
 func (s *Server) verbs(w http.ResponseWriter, _ *http.Request) {
-	lines := []verbLine{}
+	lines := []VerbLine{}
 	for _, v := range s.opts.Table.Verbs() {
-		lines = append(lines, verbLine{v.Name, v.Args, v.Does})
+		lines = append(lines, VerbLine{v.Name, v.Args, v.Does})
 	}
 	writeJSON(w, lines)
 }
