@@ -97,14 +97,16 @@ func transmitters() *modbus.Server {
 	return s
 }
 
+// Hosts are where the controller and the serial device server listen.
+func (p *Plant) Hosts() (controller, converter string) { return p.controller, p.converter }
+
 // Config is the gateway's configuration for this plant and the given broker.
 func (p *Plant) Config(gateway string, servers ...string) string {
-	var b strings.Builder
 	quoted := make([]string, len(servers))
 	for i, s := range servers {
 		quoted[i] = fmt.Sprintf("%q", s)
 	}
-	fmt.Fprintf(&b, `[gateway]
+	return fmt.Sprintf(`[gateway]
 name = %q
 site = "a substation of the testbench"
 
@@ -114,7 +116,14 @@ servers = [%s]
 [buffer]
 limit = "64MiB"
 
-[[line]]
+`, gateway, strings.Join(quoted, ", ")) + p.Lines(p.Hosts())
+}
+
+// Lines is the part of the configuration that tells of the field: lines, devices and tags. The addresses are the
+// plant's Hosts, or what leads there.
+func (p *Plant) Lines(controller, converter string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, `[[line]]
 name = "plc"
 host = %q
 
@@ -136,7 +145,7 @@ address  = "255"
 every    = "200ms"
 writable = ["setpoint"]
 
-`, gateway, strings.Join(quoted, ", "), p.controller, p.Port.Name(), p.converter)
+`, controller, p.Port.Name(), converter)
 	for i := range 20 {
 		fmt.Fprintf(&b, "[[tag]]\ndevice = \"pump-1\"\nname = \"flow_%d\"\nat = \"input %d\"\ntype = \"float32\"\nunit = \"m3/h\"\n\n", i+1, 2*i)
 	}
