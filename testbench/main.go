@@ -2,6 +2,7 @@
 //
 //	go run ./testbench demo [--for 45s]    the real daemon, simulated devices, a broker, and an outage in the middle
 //	go run ./testbench plant [--broker A]  the simulated plant alone, with a configuration to point a gatewayd at it
+//	go run ./testbench bench [--for 60s]   the daemon under steady load beside raw sockets (docs/performance.md)
 //
 // Nothing of the daemon depends on it.
 package main
@@ -13,9 +14,12 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
+	"edgegateway/testbench/bench"
 	"edgegateway/testbench/rig"
 )
 
@@ -37,7 +41,7 @@ func (e usageError) Error() string { return string(e) }
 
 func execute(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return usageError("usage: testbench demo [--for DURATION] | plant [--broker ADDRESS]")
+		return usageError("usage: testbench demo [--for DURATION] | plant [--broker ADDRESS] | bench [--for DURATION]")
 	}
 	flags := flag.NewFlagSet("testbench "+args[0], flag.ContinueOnError)
 	switch args[0] {
@@ -56,8 +60,21 @@ func execute(ctx context.Context, args []string) error {
 			return usageError(err.Error())
 		}
 		return plant(ctx, *broker)
+	case "bench":
+		window := flags.Duration("for", time.Minute, "how long each case is measured")
+		if err := flags.Parse(args[1:]); err != nil {
+			return usageError(err.Error())
+		}
+		return steady(ctx, *window)
+	case "yardstick": // what bench runs beside the daemon
+		broker := flags.String("broker", "", "address of the broker")
+		devices := flags.String("devices", "", "addresses of the devices")
+		if err := flags.Parse(args[1:]); err != nil {
+			return usageError(err.Error())
+		}
+		return bench.Yardstick(ctx, strings.Split(*devices, ","), *broker, time.Second)
 	default:
-		return usageError("there is no " + args[0] + "; there are demo and plant")
+		return usageError("there is no " + args[0] + "; there are demo, plant and bench")
 	}
 }
 
@@ -76,5 +93,35 @@ func plant(ctx context.Context, broker string) error {
 	fmt.Print(p.Config("plant-gw", broker))
 	fmt.Fprintln(os.Stderr, "the plant runs; put the lines above into a gatewayd.toml. Interrupt to end it.")
 	<-ctx.Done()
+	return nil
+}
+
+// steady measures the daemon under steady load and prints the tables of docs/performance.md.
+func steady(ctx context.Context, window time.Duration) error {
+	dir, err := os.MkdirTemp("", "gatewayd-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	binary, err := rig.Build(ctx, dir)
+	if err != nil {
+		return err
+	}
+	for i, c := range []bench.Case{
+		{Name: "1,000 tags a second", Devices: 10},
+		{Name: "10,000 tags a second", Devices: 100},
+		{Name: "10,000 tags a second, a long way off", Devices: 100, RTT: 100 * time.Millisecond},
+	} {
+		c.Warm, c.Window = 5*time.Second, window
+		folder := filepath.Join(dir, fmt.Sprint(i))
+		if err := os.Mkdir(folder, 0o700); err != nil {
+			return err
+		}
+		r, err := bench.Steady(ctx, binary, folder, c)
+		if err != nil {
+			return fmt.Errorf("%s: %w", c.Name, err)
+		}
+		r.Print(os.Stdout)
+	}
 	return nil
 }
