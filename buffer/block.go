@@ -40,6 +40,7 @@ func (f *flash) unpack(c field.Class, bucket uint32, expected, end uint64, store
 		return bad
 	}
 	bad.first = h.first
+	f.decoded.Add(1)
 	records, err := f.dec.Decode(payload, f.shapes.group)
 	if err != nil {
 		return bad

@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
@@ -104,6 +105,8 @@ type flash struct {
 	shapes *shapes
 	dec    *field.BlockDecoder
 	cache  blockCache
+
+	decoded atomic.Uint64 // blocks
 }
 
 // openFlash opens Badger. A panic inside its Open is an error like any other: a damaged file causes both.

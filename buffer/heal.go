@@ -2,6 +2,7 @@ package buffer
 
 import (
 	"errors"
+	"syscall"
 	"time"
 
 	"edgegateway/adapters/field"
@@ -21,7 +22,7 @@ func (s *Store) stall(err error, parcels []*parcel) {
 	}
 	was := s.usable
 	s.usable, s.trouble, s.cause = false, err.Error(), Evicted
-	if noRoom {
+	if noRoom || errors.Is(err, syscall.ENOSPC) {
 		s.cause = DiskFull
 	}
 	s.freeAll()

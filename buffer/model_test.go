@@ -20,7 +20,9 @@ type model struct {
 	settled map[string]map[string]string
 }
 
-func key(c field.Class, epoch uint32, seq uint64) string { return fmt.Sprintf("%s %d %d", c, epoch, seq) }
+func key(c field.Class, epoch uint32, seq uint64) string {
+	return fmt.Sprintf("%s %d %d", c, epoch, seq)
+}
 
 // TestBooksBalanceAtRandom does everything a store can live through without a fault, in random order, with two
 // destinations of which one is often away, and compares it with a model: the books balance at every moment, no record

@@ -198,6 +198,7 @@ func (s *Store) attach(f *flash, m meta, aside string) error {
 		}
 	}
 	// The numbers of a new epoch are leased before anything says that it has begun.
+	s.w.leaseAt = time.Time{}
 	s.renewLeases(time.Now())
 	if fresh || m.Epoch != before || len(former) > 0 || slices.Contains(known, false) {
 		changes = append(changes, m.change())

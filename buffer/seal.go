@@ -18,20 +18,30 @@ type parcel struct {
 	size    int     // of the key and value that were written
 }
 
+// urgency is what a commit takes along.
+type urgency uint8
+
+const (
+	onTime     urgency = iota // what is due
+	urgent                    // that, and all events and replies
+	everything                // all
+)
+
 // gather picks what is due, the most urgent class first, as much as one transaction takes. Nothing leaves the head
-// until publish. With all set everything is due.
-func (s *Store) gather(now time.Time, all bool) []*parcel {
+// until publish.
+func (s *Store) gather(now time.Time, what urgency) []*parcel {
 	var parcels []*parcel
 	room := sealBytes
 	pressed := s.weight > s.opt.HeadLimit/2
 	for _, c := range field.Classes {
 		st := s.streams[c]
 		h := &st.head
+		all := what == everything || what == urgent && c != field.Readings || pressed
 		i := 0
 		for i < len(h.entries) && h.entries[i].state == gone {
 			i++
 		}
-		if i == len(h.entries) || !all && !pressed && now.Sub(h.entries[i].taken) < s.deadline(c) {
+		if i == len(h.entries) || !all && now.Sub(h.entries[i].taken) < s.deadline(c) {
 			continue
 		}
 		// What is nearly due goes along, so that a commit serves a good part of a deadline, not one record. What is
@@ -42,7 +52,7 @@ func (s *Store) gather(now time.Time, all bool) []*parcel {
 			p := &parcel{st: st, header: header{first: chain}}
 			p.header.note(h.base-min(chain, h.base), 0)
 			pos, room = p.fill(h, max(chain, h.base), room, func(e *entry) bool {
-				return all || pressed || now.Sub(e.taken) >= young
+				return all || now.Sub(e.taken) >= young
 			})
 			if len(p.entries) == 0 {
 				break

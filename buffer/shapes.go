@@ -30,11 +30,12 @@ func newShapes() *shapes {
 // maxPointers bounds how many pointers of callers are remembered; beyond it they are looked up by content again.
 const maxPointers = 4096
 
-// intern gives the one pointer for a shape.
-func (d *shapes) intern(g *field.Group) *field.Group {
+// intern gives the one pointer for a shape, and the bytes that it takes in the dictionary.
+func (d *shapes) intern(g *field.Group) (*field.Group, int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.find(g).group
+	sh := d.find(g)
+	return sh.group, len(sh.key)
 }
 
 func (d *shapes) find(g *field.Group) *shape {
@@ -70,13 +71,11 @@ func (d *shapes) number(g *field.Group) (uint32, *shape) {
 	return sh.id, sh
 }
 
-// markStored notes that shapes were committed.
-func (d *shapes) markStored(list []*shape) {
+// markStored notes that a shape is in a transaction. When that fails the store is opened anew, and so is this.
+func (d *shapes) markStored(sh *shape) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, sh := range list {
-		sh.stored = true
-	}
+	sh.stored = true
 }
 
 // group gives the shape with a number; nil when there is none.

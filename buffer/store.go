@@ -85,14 +85,19 @@ func (s *Store) Append(ctx context.Context, records ...field.Record) error {
 		if n := roughSize(&records[i]); n > MaxRecord {
 			return fmt.Errorf("the store takes records up to %d bytes; this one of %s has about %d", MaxRecord, records[i].Class(), n)
 		}
+		if g := records[i].Group; g != nil {
+			if _, n := s.shapes.intern(g); n > MaxRecord {
+				return fmt.Errorf("the names and units of %s take %d bytes; the store takes %d: put some of its tags into another group", g.Device, n, MaxRecord)
+			}
+		}
 	}
-	wait := s.append(records)
-	if wait == nil {
-		return nil
+	durable, err := s.append(records)
+	if err != nil || durable == nil {
+		return err
 	}
 	select {
-	case err := <-wait.done:
-		return err
+	case <-durable:
+		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -101,32 +106,32 @@ func (s *Store) Append(ctx context.Context, records ...field.Record) error {
 // ticket is what an Append waits for: all its records to be durable, or that to be out of reach.
 type ticket struct {
 	left int
-	done chan error // capacity 1
+	done chan struct{} // closed when none is left
 }
 
 func (t *ticket) less() {
 	if t.left--; t.left == 0 {
-		t.done <- nil
+		close(t.done)
 	}
 }
 
-func (s *Store) append(records []field.Record) *ticket {
+// append takes the records. The channel, nil when there is nothing to wait for, is closed when they are durable.
+func (s *Store) append(records []field.Record) (<-chan struct{}, error) {
 	now := time.Now()
-	t := &ticket{done: make(chan error, 1)}
+	t := &ticket{}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		t.done <- ErrClosed
-		return t
+		return nil, ErrClosed
 	}
 	for i := range records {
 		s.take(records[i], now, t)
 	}
-	s.squeeze()
-	if t.left == 0 {
-		return nil
+	if t.left > 0 {
+		t.done = make(chan struct{})
 	}
-	return t
+	s.squeeze()
+	return t.done, nil
 }
 
 // take puts one record into its class's head.
@@ -137,7 +142,7 @@ func (s *Store) take(r field.Record, now time.Time, t *ticket) {
 		return
 	}
 	if r.Group != nil {
-		r.Group = s.shapes.intern(r.Group)
+		r.Group, _ = s.shapes.intern(r.Group)
 	}
 	st := s.streams[c]
 	e := &entry{rec: r, pos: st.head.next(), owed: s.everybody(), size: roughSize(&r), taken: now}

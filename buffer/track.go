@@ -10,7 +10,7 @@ import (
 
 // maxFragments bounds how many spans acknowledged out of order are remembered for one destination and class. An
 // acknowledgement beyond that is not remembered: its records count as waiting, and go out again.
-const maxFragments = 4096
+const maxFragments = 1024
 
 // destination is one of those that records are owed to.
 type destination struct {

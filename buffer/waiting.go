@@ -109,8 +109,7 @@ func (s *Store) dropAll(i int, st *stream, why string) uint64 {
 	}
 	s.advance(i, st)
 	for _, e := range st.head.entries {
-		// What is being sealed is left: it will be in a block in a moment.
-		if e.owed&bit == 0 || e.state != waiting {
+		if e.owed&bit == 0 {
 			continue
 		}
 		e.owed &^= bit

@@ -53,12 +53,12 @@ func (s *Store) work() time.Duration {
 	s.heal(now)
 	s.renewLeases(now)
 	s.mu.Lock()
-	if len(s.losses) > 0 && now.Sub(s.lossSince) >= lossGather {
-		s.tellLosses(now)
-		s.squeeze()
-	}
+	tell := len(s.losses) > 0 && now.Sub(s.lossSince) >= lossGather
 	s.mu.Unlock()
-	for s.seal(false) {
+	if tell {
+		s.flushLosses()
+	}
+	for s.seal(onTime) {
 	}
 	if now.Sub(s.w.cursorsAt) >= s.tune.cursors {
 		s.saveCursors()
@@ -94,26 +94,30 @@ func (s *Store) sleep() time.Duration {
 	return at.Sub(now)
 }
 
-// seal commits one transaction of what is due. It says whether there may be more.
-func (s *Store) seal(all bool) bool {
-	now := time.Now()
+// seal commits one transaction of what is due, when there is room for it. It says whether there may be more.
+func (s *Store) seal(what urgency) bool {
 	s.evict()
+	return s.sealNow(what)
+}
+
+func (s *Store) sealNow(what urgency) bool {
+	now := time.Now()
 	s.mu.Lock()
-	if !s.usable {
-		s.mu.Unlock()
-		return false
-	}
 	f := s.flash
-	parcels := s.gather(now, all)
-	s.mu.Unlock()
-	if len(parcels) == 0 {
-		return false
+	var parcels []*parcel
+	if s.usable {
+		parcels = s.gather(now, what)
 	}
+	s.mu.Unlock()
+	return len(parcels) > 0 && s.write(f, parcels, now)
+}
+
+// write commits parcels and publishes them. It says whether that went well.
+func (s *Store) write(f *flash, parcels []*parcel, now time.Time) bool {
 	if err := s.room(); err != nil {
 		s.stall(err, parcels)
 		return false
 	}
-
 	var changes []change
 	var shapes []*shape
 	open := map[field.Class]*bucket{}
@@ -124,10 +128,7 @@ func (s *Store) seal(all bool) bool {
 			s.poison(p, err)
 			continue
 		}
-		for _, sh := range news {
-			shapes = append(shapes, sh)
-			changes = append(changes, change{shapeKey(sh.id), []byte(sh.key)})
-		}
+		shapes = append(shapes, news...)
 		last, ok := open[p.st.class]
 		if !ok {
 			last = p.st.last()
@@ -147,11 +148,14 @@ func (s *Store) seal(all bool) bool {
 	}
 	also := s.cursorChanges(f)
 	changes = append(changes, also.changes...)
-	if err := f.commit(changes); err != nil {
+	err := s.storeShapes(f, shapes)
+	if err == nil {
+		err = f.commit(changes)
+	}
+	if err != nil {
 		s.stall(err, kept)
 		return false
 	}
-	s.shapes.markStored(shapes)
 	s.wrote(changes)
 
 	s.mu.Lock()
@@ -183,6 +187,23 @@ func (s *Store) encode(f *flash, p *parcel) ([]byte, []*shape, error) {
 	return value, news, err
 }
 
+// storeShapes commits shapes that blocks will need, before the blocks. There are few of them, ever.
+func (s *Store) storeShapes(f *flash, shapes []*shape) error {
+	for len(shapes) > 0 {
+		var changes []change
+		for len(shapes) > 0 && (len(changes) == 0 || sizeOf(changes)+len(shapes[0].key) <= sealBytes) {
+			changes = append(changes, change{shapeKey(shapes[0].id), []byte(shapes[0].key)})
+			s.shapes.markStored(shapes[0])
+			shapes = shapes[1:]
+		}
+		if err := f.commit(changes); err != nil {
+			return err
+		}
+		s.wrote(changes)
+	}
+	return nil
+}
+
 // poison declares lost what cannot be encoded. Append checks what it takes, so this is a fault of the store's own.
 func (s *Store) poison(p *parcel, err error) {
 	s.opt.Log.Error("records cannot be encoded", "class", p.st.class.String(), "err", err)
@@ -205,13 +226,21 @@ type extras struct {
 	ledger  int
 }
 
+// extraBytes bounds them; what does not fit goes with the next commit.
+const extraBytes = 24 << 10
+
+// cursorChanges lists them. Cursors wait while a loss is not told of, so that none moves behind it durably before the
+// event that tells of it is durable too.
 func (s *Store) cursorChanges(f *flash) extras {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var x extras
+	if len(s.losses) > 0 {
+		return x
+	}
 	for i, d := range s.dests {
 		for c := range d.tracks {
-			if t := &d.tracks[c]; t.moved {
+			if t := &d.tracks[c]; t.moved && sizeOf(x.changes) < extraBytes {
 				x.changes = append(x.changes, change{cursorKey(f.ids[i], field.Class(c)), t.append(nil)})
 				t.moved = false
 			}
@@ -219,6 +248,9 @@ func (s *Store) cursorChanges(f *flash) extras {
 	}
 	s.w.cursorsAt = time.Now()
 	for _, l := range s.ledger[len(s.ledger)-s.unwritten:] {
+		if sizeOf(x.changes) >= extraBytes {
+			break
+		}
 		text, err := json.Marshal(l)
 		if err != nil {
 			panic("buffer: a ledger entry cannot be encoded: " + err.Error()) // strings and numbers alone
@@ -236,6 +268,7 @@ func (s *Store) cursorChanges(f *flash) extras {
 // saveCursors commits the cursors that moved and nothing else. While no block moves, none does, and nothing is
 // written.
 func (s *Store) saveCursors() {
+	s.flushLosses()
 	s.mu.Lock()
 	f, ok := s.flash, s.usable && s.moved()
 	s.mu.Unlock()
@@ -255,6 +288,19 @@ func (s *Store) saveCursors() {
 	s.mu.Lock()
 	s.unwritten -= x.ledger
 	s.mu.Unlock()
+}
+
+// flushLosses tells of the losses so far and makes that durable.
+func (s *Store) flushLosses() {
+	s.mu.Lock()
+	n := len(s.losses)
+	if n > 0 {
+		s.tellLosses(time.Now())
+		s.squeeze()
+	}
+	s.mu.Unlock()
+	for n > 0 && s.sealNow(urgent) {
+	}
 }
 
 func (s *Store) moved() bool {
@@ -286,10 +332,8 @@ func (s *Store) shutdown() error {
 	s.mu.Unlock()
 	s.w.leaseAt = time.Time{}
 	s.renewLeases(time.Now())
-	s.mu.Lock()
-	s.tellLosses(time.Now())
-	s.mu.Unlock()
-	for s.seal(true) {
+	s.flushLosses()
+	for s.seal(everything) {
 	}
 	s.free()
 	s.saveCursors()
