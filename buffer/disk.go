@@ -84,7 +84,7 @@ const ballastFile = "ballast"
 func (o *Options) ballast() int64 { return min(16<<20, o.Limit/16) }
 
 // overhead is what the folder may take beyond what the store counts on: write-ahead logs, and a compaction's copies.
-func (o *Options) overhead() int64 { return min(16<<20, o.Limit/4) }
+func (o *Options) overhead() int64 { return min(16<<20, o.Limit*3/8) }
 
 // soft is the size from which old buckets are given up.
 func (o *Options) soft() int64 { return o.Limit - o.overhead() }
@@ -118,6 +118,9 @@ func (s *Store) dropBallast() {
 		s.opt.Log.Warn("the disk is full: the store's ballast is let go")
 	}
 }
+
+// slack is how much more than the reserve must be free before a store that was full is used again.
+const slack = 4 << 20
 
 // noSpace says that the store writes nothing because there is no room.
 type noSpace struct{ text string }

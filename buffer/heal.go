@@ -52,7 +52,7 @@ func (s *Store) heal(now time.Time) {
 		return
 	}
 	if f != nil {
-		if n, err := free(s.opt.Dir); err != nil || n < s.opt.Reserve+s.opt.Reserve/8 || s.room() != nil {
+		if n, err := free(s.opt.Dir); err != nil || n < s.opt.Reserve+slack || s.room() != nil {
 			return
 		}
 		s.mu.Lock()
