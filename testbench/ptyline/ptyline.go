@@ -133,6 +133,13 @@ func (l *Line) plugged(gone *os.File) (*os.File, error) {
 	}
 }
 
+// plugs says whether that is the port which is plugged in.
+func (l *Line) plugs(m *os.File) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.master == m
+}
+
 // Read gives what was written to the port. While the port is unplugged it waits.
 func (l *Line) Read(p []byte) (int, error) {
 	var gone *os.File
@@ -145,10 +152,10 @@ func (l *Line) Read(p []byte) (int, error) {
 		if n > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
 			return n, err
 		}
-		if !errors.Is(err, fs.ErrClosed) {
+		if l.plugs(m) {
 			return 0, err
 		}
-		gone = m
+		gone = m // EIO or closed, as Unplug happened to fall
 	}
 }
 

@@ -87,6 +87,32 @@ func TestUnplugHangsUpAndReplugKeepsTheName(t *testing.T) {
 	say(t, l, again, "answer")
 }
 
+// A Read that an Unplug falls upon waits for the next Replug, whatever the kernel told it meanwhile.
+func TestUnplugUnderARead(t *testing.T) {
+	l := newLine(t, "usb-1")
+	read := make(chan error, 1)
+	go func() {
+		_, err := l.Read(make([]byte, 1))
+		read <- err
+	}()
+	for range 300 {
+		if err := errors.Join(l.Unplug(), l.Replug()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	select {
+	case err := <-read:
+		t.Fatal(err)
+	default:
+	}
+	if _, err := openPort(t, l).Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-read; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestWriteWithNobodyThereHoldsUpNobody(t *testing.T) {
 	l := newLine(t, "usb-1")
 	block := make([]byte, 1000)
