@@ -107,6 +107,7 @@ func (s *scenario) cmdCertificate(ts *testscript.TestScript, args []string) erro
 			}
 		}
 		a.trusted = a.other
+		s.platforms[0].arrive()
 		return nil
 	}
 	return fmt.Errorf("certificate has no word %q", args[0])

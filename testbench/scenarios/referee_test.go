@@ -341,3 +341,45 @@ func (s *scenario) cmdCame(ts *testscript.TestScript, args []string) error {
 	}
 	return nil
 }
+
+// cmdLive: live PERCENT LIMIT: of what was read since the last fault and has come, so many did not wait on flash, and 95 %
+// of these came within LIMIT.
+func (s *scenario) cmdLive(ts *testscript.TestScript, args []string) error {
+	p, err := s.named(args, 2)
+	if err != nil {
+		return err
+	}
+	percent, err := strconv.Atoi(args[0])
+	if err != nil {
+		return err
+	}
+	limit, err := time.ParseDuration(args[1])
+	if err != nil {
+		return err
+	}
+	all := 0
+	var delays []time.Duration
+	p.mu.Lock()
+	for _, records := range p.records {
+		for _, r := range records {
+			if r.Time < s.mark.UnixMilli() {
+				continue
+			}
+			if all++; !r.Backfill {
+				delays = append(delays, r.Arrived.Sub(time.UnixMilli(r.Time)))
+			}
+		}
+	}
+	p.mu.Unlock()
+	if len(delays) == 0 || len(delays)*100 < percent*all {
+		return fmt.Errorf("%d of %d records came live, and %d %% should", len(delays), all, percent)
+	}
+	slices.Sort(delays)
+	p95 := delays[int(math.Ceil(0.95*float64(len(delays))))-1]
+	ts.Logf("%d of %d records came live, p50 %s, p95 %s after they were read", len(delays), all,
+		delays[len(delays)/2].Round(time.Millisecond), p95.Round(time.Millisecond))
+	if p95 > limit {
+		return fmt.Errorf("live records came %s after they were read, and %s are allowed", p95, limit)
+	}
+	return nil
+}

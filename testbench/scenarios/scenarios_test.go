@@ -63,6 +63,7 @@ func TestScenarios(t *testing.T) {
 			"for": command((*scenario).cmdFor), "settle": command((*scenario).cmdSettle),
 			"books": command((*scenario).cmdBooks), "intervals": command((*scenario).cmdIntervals),
 			"proofs": command((*scenario).cmdProofs), "came": command((*scenario).cmdCame),
+			"live": command((*scenario).cmdLive),
 		},
 	})
 }
