@@ -11,7 +11,7 @@
 // could wait for what it needs. A reader may not assume that two runs meet the same moment: where a fault falls is left
 // to chance, and what must hold holds at any.
 //
-// Which broker: mosquitto where it is installed, the embedded one else, and always where a script says "embedded". The
+// Which broker: mosquitto where it is installed, the embedded one else, with -embedded, and where a script says so. The
 // log of each scenario says which it was.
 //
 // # Words of a script
@@ -28,7 +28,7 @@
 //	unit SERVER ID wrote TABLE ADDRESS VALUE…     its last write was this
 //	disturb SERVER KIND CHANCE [DELAY]            a fault of sim/modbus, for every request
 //	broker [embedded|tls] [NAME] [prefix=P] [down]
-//	broker kill|stop|start|forget|mute|heal [NAME]
+//	broker kill|stop|start|forget|mute|swallow|heal [NAME]
 //	certificate renew|move|trust     the client's anew; the broker's from another authority; that one trusted
 //	wan cut|restore|reset|blackhole|freeze|half-close up|half-close down [NAME], wan delay|bandwidth UP DOWN [NAME]
 //	gateway start [LIMIT]            ready, that is: the control socket answers, within LIMIT of the process's start
@@ -39,7 +39,7 @@
 //	for DURATION                     lets a fault last
 //	settle                           the field is switched off; all that was taken arrives
 //	books [skips] [losses]           see referee_test.go: nothing is lost but what the words allow, and said so
-//	same FILE DEVICE…, intervals, proofs, came    see referee_test.go
+//	intervals, live, proofs, came    see referee_test.go
 //
 // Conditions: connected, disconnected, backlog N, drained, records N (that many more), polls N, backfill (since the
 // last restoration), device NAME STATE…, line NAME up|down, event KIND SUBJECT, change SUBJECT VALUE, value DEVICE TAG

@@ -43,7 +43,7 @@ type platform struct {
 }
 
 func (s *scenario) cmdBroker(ts *testscript.TestScript, args []string) error {
-	if len(args) > 0 && slices.Contains([]string{"kill", "stop", "start", "forget", "mute", "heal"}, args[0]) {
+	if len(args) > 0 && slices.Contains([]string{"kill", "stop", "start", "forget", "mute", "swallow", "heal"}, args[0]) {
 		p, err := s.named(args, 1)
 		if err != nil {
 			return err
@@ -52,7 +52,7 @@ func (s *scenario) cmdBroker(ts *testscript.TestScript, args []string) error {
 		return s.brokerFault(p, args[0])
 	}
 	p := &platform{name: first, prefix: "gw/" + gatewayName, last: map[string]string{}, records: map[string][]consumer.Record{}}
-	embedded, secure, down := false, false, false
+	embedded, secure, down := *embed, false, false
 	for _, a := range args {
 		switch k, v, _ := strings.Cut(a, "="); {
 		case a == "embedded":
@@ -195,6 +195,9 @@ func (s *scenario) brokerFault(p *platform, what string) error {
 			return p.broker.Restart(false)
 		case "mute":
 			p.broker.Set(broker.Faults{Mute: true})
+			return nil
+		case "swallow":
+			p.broker.Set(broker.Faults{Swallow: true})
 			return nil
 		case "heal":
 			p.arrive()

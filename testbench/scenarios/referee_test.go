@@ -128,16 +128,14 @@ func (s *scenario) repeats(ts *testscript.TestScript, p *platform, b *consumer.B
 	if b.Repeats == 0 {
 		return nil
 	}
-	lost, window := 0, int64(0)
+	may := 0.0
 	for _, r := range s.runs {
 		r.mu.Lock()
-		lost += int(r.connects)
-		window = max(window, r.window)
+		may += float64(max(1, r.connects)) * (1.5*float64(r.window) + 64<<10) // it may overshoot by a half, and by one message
 		r.mu.Unlock()
 	}
 	size := float64(b.Bytes) / float64(b.Unique+b.Repeats) // of a record, on average
-	may := float64(lost) * (1.5*float64(window) + 64<<10)  // a window may overshoot by a half, and by one message
-	ts.Logf("%s: %d repeats are %.0f bytes; in flight may be %d × %d bytes", p.name, b.Repeats, float64(b.Repeats)*size, lost, window)
+	ts.Logf("%s: %d repeats are %.0f bytes, and %.0f may have been in flight", p.name, b.Repeats, float64(b.Repeats)*size, may)
 	if float64(b.Repeats)*size > may {
 		return fmt.Errorf("%s: %d repeats are more than was in flight", p.name, b.Repeats)
 	}

@@ -17,6 +17,7 @@ import (
 
 var (
 	full  = flag.Bool("full", false, "run every scenario, not only some quick ones")
+	embed = flag.Bool("embedded", false, "use the embedded broker also where mosquitto is installed")
 	kills = flag.Int("kills", 5, "how often a scenario of many kills does it")
 )
 
@@ -41,7 +42,7 @@ func TestScenarios(t *testing.T) {
 		t.Fatal(err)
 	}
 	testscript.Run(t, testscript.Params{
-		Dir: ".",
+		Dir: ".", WorkdirRoot: t.TempDir(),
 		Setup: func(env *testscript.Env) error {
 			return newScenario(env, filepath.Join(bin, "gatewayd"))
 		},
