@@ -37,6 +37,7 @@
 //	await [LIMIT] CONDITION…         see conditions below; LIMIT is 60 s
 //	within LIMIT CONDITION…          the same, counted from the last fault that was switched on or off
 //	for DURATION                     lets a fault last
+//	mark                             stands for a fault where something is counted from the last one
 //	settle                           the field is switched off; all that was taken arrives
 //	books [skips] [losses]           see referee_test.go: nothing is lost but what the words allow, and said so
 //	intervals, live, proofs, came    see referee_test.go

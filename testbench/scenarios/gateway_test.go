@@ -223,6 +223,12 @@ func (s *scenario) configure(ts *testscript.TestScript) error {
 	return nil
 }
 
+// cmdMark: what is counted from the last fault is counted from here.
+func (s *scenario) cmdMark(ts *testscript.TestScript, args []string) error {
+	s.fault()
+	return nil
+}
+
 func (s *scenario) cmdFor(ts *testscript.TestScript, args []string) error {
 	if len(args) != 1 {
 		return errors.New("for DURATION")

@@ -61,7 +61,7 @@ func TestScenarios(t *testing.T) {
 			"certificate": command((*scenario).cmdCertificate),
 			"gateway":     command((*scenario).cmdGateway),
 			"await":       command((*scenario).cmdAwait), "within": command((*scenario).cmdWithin),
-			"for": command((*scenario).cmdFor), "settle": command((*scenario).cmdSettle),
+			"for": command((*scenario).cmdFor), "mark": command((*scenario).cmdMark), "settle": command((*scenario).cmdSettle),
 			"books": command((*scenario).cmdBooks), "intervals": command((*scenario).cmdIntervals),
 			"proofs": command((*scenario).cmdProofs), "came": command((*scenario).cmdCame),
 			"live": command((*scenario).cmdLive),
