@@ -84,7 +84,7 @@ const ballastFile = "ballast"
 func (o *Options) ballast() int64 { return min(16<<20, o.Limit/16) }
 
 // overhead is what the folder may take beyond what the store counts on: write-ahead logs, and a compaction's copies.
-func (o *Options) overhead() int64 { return min(16<<20, o.Limit*3/8) }
+func (o *Options) overhead() int64 { return min(16<<20, o.Limit/2) }
 
 // soft is the size from which old buckets are given up.
 func (o *Options) soft() int64 { return o.Limit - o.overhead() }

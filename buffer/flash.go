@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -99,6 +98,10 @@ var errNoFlash = errors.New("the store on flash is closed")
 
 // flash is the store on flash. Its methods may be called from any goroutine; commit, drop and close are the writer's.
 type flash struct {
+	dir     string
+	log     *slog.Logger
+	compact bool // Badger's compactors run; the writer's
+
 	mu     sync.RWMutex // held for reading by whoever uses db, for writing by close
 	db     *badger.DB   // nil once closed
 	ids    []uint8      // persistent number of each destination, in the order of Options.Destinations
@@ -109,19 +112,12 @@ type flash struct {
 	decoded atomic.Uint64 // blocks
 }
 
-// openFlash opens Badger. A panic inside its Open is an error like any other: a damaged file causes both.
-func openFlash(dir string, shapes *shapes, log *slog.Logger) (f *flash, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			log.Debug("badger panicked while opening", "panic", r, "stack", string(debug.Stack()))
-			f, err = nil, fmt.Errorf("panic: %v", r)
-		}
-	}()
-	db, err := badger.Open(badgerOptions(dir, log))
+func openFlash(dir string, shapes *shapes, log *slog.Logger) (*flash, error) {
+	db, err := openBadger(dir, log, false)
 	if err != nil {
 		return nil, err
 	}
-	return &flash{db: db, shapes: shapes, dec: field.NewBlockDecoder()}, nil
+	return &flash{dir: dir, log: log, db: db, shapes: shapes, dec: field.NewBlockDecoder()}, nil
 }
 
 // index gives the place of a destination's persistent number in Options.Destinations, or -1.

@@ -22,6 +22,7 @@ func (s *Store) keepHouse(now time.Time) {
 	s.measure()
 	s.expire(now)
 	s.evict()
+	s.rest()
 }
 
 // measureEvery is how many bytes are written before the disk is measured again.

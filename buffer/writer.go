@@ -24,6 +24,7 @@ type writer struct {
 	retryAt    time.Time // when to look for a usable store again
 	leaseAt    time.Time // not to ask for a lease before
 	measured   int64     // written since the disk was last measured
+	untended   int64     // written since Badger was opened without compactors
 }
 
 // Run commits, seals, frees and retries until ctx ends; then it seals what is still owed, gives the unused sequence
@@ -96,6 +97,9 @@ func (s *Store) sleep() time.Duration {
 
 // seal commits one transaction of what is due, when there is room for it. It says whether there may be more.
 func (s *Store) seal(what urgency) bool {
+	if !s.tend() {
+		return false
+	}
 	s.evict()
 	return s.sealNow(what)
 }
@@ -318,6 +322,7 @@ func (s *Store) moved() bool {
 func (s *Store) wrote(changes []change) {
 	n := sizeOf(changes)
 	s.w.measured += int64(n)
+	s.w.untended += int64(n)
 	s.mu.Lock()
 	s.commits++
 	s.written += uint64(n)
