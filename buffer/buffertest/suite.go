@@ -136,10 +136,13 @@ func (s *store) lane(c *buffer.Cursor, lane buffer.Lane, n int) *buffer.Batch {
 	return nil
 }
 
-var group = &field.Group{Device: "pump-1", Name: field.MainGroup, Points: []field.Point{{Name: "level", Kind: field.KindInt, Unit: "m"}}}
+// shape is a fresh pointer each time: the store has to see that equal shapes are the same.
+func shape() *field.Group {
+	return &field.Group{Device: "pump-1", Name: field.MainGroup, Points: []field.Point{{Name: "level", Kind: field.KindInt, Unit: "m"}}}
+}
 
 func reading(n int) field.Record {
-	return field.Record{At: field.Stamp{Wall: int64(n)}, Group: group, Values: []field.Value{field.Int(int64(n))}}
+	return field.Record{At: field.Stamp{Wall: int64(n)}, Group: shape(), Values: []field.Value{field.Int(int64(n))}}
 }
 
 func readings(from, to int) (rs []field.Record) {
@@ -293,7 +296,7 @@ func limits(t *testing.T, open Open) {
 
 func shapes(t *testing.T, open Open) {
 	s := start(t, open, "a")
-	other := *group
+	other := *shape()
 	r := reading(1)
 	r.Group = &other
 	s.add(reading(0), r)
@@ -305,7 +308,7 @@ func shapes(t *testing.T, open Open) {
 
 func malformed(t *testing.T, open Open) {
 	s := start(t, open, "a")
-	if err := s.Append(context.Background(), reading(0), field.Record{Group: group}); err == nil {
+	if err := s.Append(context.Background(), reading(0), field.Record{Group: shape()}); err == nil {
 		t.Error("taken without its values")
 	}
 	if n := s.Stats().Taken; n != 0 {
