@@ -47,6 +47,10 @@ var metaKey = []byte{'m'}
 // The sizes of Badger's parts. Everything small: what it maps is address space that a 32-bit box does not have, and
 // what it buffers is memory. The value threshold is the largest that is allowed, so nothing ever goes to the value
 // log, which would need collecting, and which keeps less than it says after a power cut.
+//
+// BlockSize is larger than any two values. On 32 bits ristretto's allocator starts over at its beginning when its
+// first buffer is full, and Badger then builds tables that cannot be read back. That buffer has room for two tables; with
+// blocks that never grow, and are filled by more than half, a table needs less than two.
 const (
 	memTable   = 1 << 20
 	txnBytes   = memTable * 15 / 100 // Badger's own bound of a transaction
@@ -68,6 +72,7 @@ func badgerOptions(dir string, log *slog.Logger) badger.Options {
 	o.ValueLogFileSize = 8 << 20
 	o.ValueThreshold = txnBytes
 	o.Compression = options.None
+	o.BlockSize = 256 << 10
 	o.BlockCacheSize = 0
 	o.IndexCacheSize = 0
 	o.DetectConflicts = false
@@ -181,13 +186,19 @@ func (f *flash) commit(changes []change) error {
 	return txn.Commit()
 }
 
-// drop frees a bucket. Writes that run at the same time fail, hence the one writer.
-func (f *flash) drop(c field.Class, id uint32) error {
+// drop frees a bucket. Writes that run at the same time fail, hence the one writer. Badger reads the tables that it
+// thins out, and panics over some damaged ones; here that is an error like any other.
+func (f *flash) drop(c field.Class, id uint32) (err error) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	if f.db == nil {
 		return errNoFlash
 	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("freeing: %v", r)
+		}
+	}()
 	f.cache.drop(c, id)
 	return f.db.DropPrefix(bucketKey(c, id))
 }
