@@ -23,8 +23,6 @@ import (
 	"edgegateway/systemd"
 )
 
-var errUnasked = errors.New("it ended without being asked to")
-
 // daemon is a running gatewayd: what status, the verbs and the streams look at.
 type daemon struct {
 	*site

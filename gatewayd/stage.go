@@ -1,10 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 )
+
+// errUnasked says that a part ended by itself without saying why.
+var errUnasked = errors.New("nobody asked it to")
 
 // stage is a set of the daemon's long-lived parts that begin and end together. Stages are ended in the reverse of the
 // order in which they were begun, so that whoever is fed outlives whoever feeds it.
@@ -30,17 +35,10 @@ func (s *stage) run(name string, part func(context.Context) error) {
 			return
 		}
 		select {
-		case s.failed <- fmt.Errorf("%s ended: %w", name, cmpErr(err)):
+		case s.failed <- fmt.Errorf("%s ended: %w", name, cmp.Or(err, errUnasked)):
 		default: // the daemon is stopping over another failure already
 		}
 	})
-}
-
-func cmpErr(err error) error {
-	if err == nil {
-		return errUnasked
-	}
-	return err
 }
 
 // end asks every part to end, and waits until all have.

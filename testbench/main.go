@@ -62,10 +62,11 @@ func execute(ctx context.Context, args []string) error {
 		return plant(ctx, *broker)
 	case "bench":
 		window := flags.Duration("for", time.Minute, "how long each case is measured")
+		only := flags.Int("case", 0, "only this case, 1 to 3; 0 for all")
 		if err := flags.Parse(args[1:]); err != nil {
 			return usageError(err.Error())
 		}
-		return steady(ctx, *window)
+		return steady(ctx, *window, *only)
 	case "yardstick": // what bench runs beside the daemon
 		broker := flags.String("broker", "", "address of the broker")
 		devices := flags.String("devices", "", "addresses of the devices")
@@ -97,7 +98,7 @@ func plant(ctx context.Context, broker string) error {
 }
 
 // steady measures the daemon under steady load and prints the tables of docs/performance.md.
-func steady(ctx context.Context, window time.Duration) error {
+func steady(ctx context.Context, window time.Duration, only int) error {
 	dir, err := os.MkdirTemp("", "gatewayd-bench-")
 	if err != nil {
 		return err
@@ -112,6 +113,9 @@ func steady(ctx context.Context, window time.Duration) error {
 		{Name: "10,000 tags a second", Devices: 100},
 		{Name: "10,000 tags a second, a long way off", Devices: 100, RTT: 100 * time.Millisecond},
 	} {
+		if only != 0 && only != i+1 {
+			continue
+		}
 		c.Warm, c.Window = 5*time.Second, window
 		folder := filepath.Join(dir, fmt.Sprint(i))
 		if err := os.Mkdir(folder, 0o700); err != nil {
