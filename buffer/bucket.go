@@ -32,6 +32,7 @@ type bucket struct {
 	bytes   int64
 	records uint64
 	opened  time.Time // monotonic; zero when it was found at opening
+	closing bool      // takes no block any more, for it is being freed
 	oldest  int64     // Unix milliseconds, of the records' stamps
 	newest  int64
 	unsure  bool  // some stamp could not be believed when it was taken

@@ -99,7 +99,10 @@ func (l badgerLog) Warningf(format string, args ...any) { l.say(slog.LevelWarn, 
 func (l badgerLog) Infof(format string, args ...any)    { l.say(slog.LevelDebug, format, args) }
 func (l badgerLog) Debugf(format string, args ...any)   { l.say(slog.LevelDebug, format, args) }
 
-var errNoFlash = errors.New("the store on flash is closed")
+var (
+	errNoFlash = errors.New("the store on flash is closed")
+	errTables  = errors.New("its tables are damaged") // found where the store cannot go on with them
+)
 
 // flash is the store on flash. Its methods may be called from any goroutine; commit, drop and close are the writer's.
 type flash struct {
@@ -196,7 +199,7 @@ func (f *flash) drop(c field.Class, id uint32) (err error) {
 	}
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("freeing: %v", r)
+			err = fmt.Errorf("freeing: %w: %v", errTables, r)
 		}
 	}()
 	f.cache.drop(c, id)

@@ -1,6 +1,7 @@
 package buffer
 
 import (
+	"errors"
 	"time"
 
 	"edgegateway/adapters/field"
@@ -135,8 +136,12 @@ func (st *stream) settledBucket(worth func(*bucket) bool) *bucket {
 	return nil
 }
 
-// remove frees a bucket. The cursors behind it are durable first, so that what a crash may bring back is known dead.
+// remove frees a bucket. The cursors behind it are durable first, so that what a crash may bring back is known dead,
+// and so are the events that tell of losses: these must not go into the very bucket that is freed.
 func (s *Store) remove(st *stream, b *bucket) bool {
+	s.mu.Lock()
+	b.closing = true
+	s.mu.Unlock()
 	s.saveCursors()
 	s.mu.Lock()
 	f := s.flash
@@ -145,6 +150,9 @@ func (s *Store) remove(st *stream, b *bucket) bool {
 		return false
 	}
 	if err := f.drop(st.class, b.id); err != nil {
+		if errors.Is(err, errTables) {
+			s.w.damaged = err.Error()
+		}
 		s.stall(err, nil)
 		return false
 	}

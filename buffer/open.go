@@ -92,9 +92,12 @@ func (s *Store) openAny() (f *flash, m meta, aside string, err error) {
 		err = errors.New("its list of tables (MANIFEST) is missing")
 	case crashes >= openAttempts:
 		err = fmt.Errorf("the daemon ended %d times while opening it", crashes)
+	case s.w.damaged != "":
+		err = errors.New(s.w.damaged)
 	default:
 		f, m, err = s.openOne(dir)
 	}
+	s.w.damaged = ""
 	if err != nil && damage(err) {
 		aside = err.Error()
 		to, e := setAside(s.opt.Dir, s.w.ident.Epoch)

@@ -155,11 +155,11 @@ func (s *Store) publish(p *parcel, now time.Time) {
 	}
 }
 
-// place finds the bucket of a parcel: the last one, unless that is full, old, or of other numbers. open holds the
+// place finds the bucket of a parcel: the last one, unless that is full, old, of other numbers, or being freed. open holds the
 // last bucket of each class as it will be when what came before in the same transaction is published.
 func (s *Store) place(p *parcel, open *bucket, size int, now time.Time) *bucket {
 	b := open
-	if b == nil || b.epoch != p.header.epoch || b.shift != p.header.shift || b.opened.IsZero() ||
+	if b == nil || b.epoch != p.header.epoch || b.shift != p.header.shift || b.opened.IsZero() || b.closing ||
 		b.bytes+int64(size) > s.tune.bucketBytes || now.Sub(b.opened) >= s.tune.bucketAge {
 		s.w.nextBucket[p.st.class]++
 		p.fresh = true

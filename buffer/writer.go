@@ -18,6 +18,7 @@ type writer struct {
 	identified bool   // ident was read or made
 	begun      uint32 // epoch that the leases were begun in; 0 before
 	attached   bool   // a store on flash was open once
+	damaged    string // why the store on flash is to be set aside when it is next opened; "" to keep it
 	nextBucket [len(field.Classes)]uint32
 	cursorsAt  time.Time // when cursors were last written
 	houseAt    time.Time // when to look after disk and age again

@@ -33,7 +33,7 @@ func Run(t *testing.T, open Open) {
 		"after the end":                            ended,
 		"many at once":                             many,
 	} {
-		t.Run(name, func(t *testing.T) { test(t, open) })
+		t.Run(name, func(t *testing.T) { t.Parallel(); test(t, open) })
 	}
 }
 
@@ -335,7 +335,7 @@ func ended(t *testing.T, open Open) {
 // many has appenders and destinations at work at once: everybody gets everything, in order.
 func many(t *testing.T, open Open) {
 	s := start(t, open, "a", "b")
-	const appenders, each = 4, 250
+	const appenders, each = 4, 100
 	var wg sync.WaitGroup
 	for range appenders {
 		wg.Go(func() {

@@ -1,0 +1,83 @@
+package buffer
+
+import (
+	"context"
+	"testing"
+
+	"edgegateway/adapters/field"
+)
+
+func TestDurableFirst(t *testing.T) {
+	o := testOptions(t.TempDir(), "a")
+	o.DurableFirst = true
+	r := start(t, o, quick())
+	r.fill(meter("feeder-1"), 0, 3)
+	c := r.cursor("a")
+	if b, ok := c.Next(Live, 10, 1<<20); ok {
+		t.Fatalf("on the live lane: %+v", b)
+	}
+	b, ok := c.Next(Backlog, 10, 1<<20)
+	if !ok || b.Backfill || seqs(b.Records) != "1-3" {
+		t.Fatalf("left as soon as it was durable, so it is no backfill: %+v", b)
+	}
+}
+
+func TestOneBadRecordBlocksNobody(t *testing.T) {
+	r := start(t, testOptions(t.TempDir(), "a", "b"), quick())
+	g := meter("feeder-1")
+	r.fill(g, 0, 10)
+	r.sealed(field.Readings)
+	c := r.cursor("a")
+	one, _ := c.Next(Backlog, 1, 1)
+	c.Reject(one, "payload refused: 413")
+	if got := seqs(drain(c, Backlog)); got != "2-10" {
+		t.Fatal(got)
+	}
+	var told []field.Record
+	r.wait("the event", func() bool { told = append(told, drain(c, Events)...); return len(told) > 0 })
+	ev := told[0].Event
+	if ev.Kind != "loss" || ev.Subject != "data" || ev.More[0].Value.AsText() != "poison" || ev.More[3].Value != field.Uint(1) {
+		t.Errorf("%+v", ev)
+	}
+	if m := ev.More[len(ev.More)-1]; m.Name != "destination" || m.Value.AsText() != "a" {
+		t.Errorf("%+v", m)
+	}
+	r.balanced()
+}
+
+// TestALossIsNotToldIntoTheBucketThatIsFreed rejects the only event of the only bucket: the bucket is free to go, and
+// the event that tells of the loss must not go with it.
+func TestALossIsNotToldIntoTheBucketThatIsFreed(t *testing.T) {
+	dir := t.TempDir()
+	r := idle(t, testOptions(dir, "a"))
+	go r.Append(context.Background(), event(1))
+	r.wait("the event to be taken", func() bool { return r.Stats().HeadRecords == 1 })
+	r.sealNow(urgent)
+	c := r.cursor("a")
+	b, _ := c.Next(Events, 1, 1)
+	c.Reject(b, "refused")
+	r.free()
+	if n := r.Stats().Destinations[0].Books[field.Events].Buffered; n != 1 {
+		t.Fatalf("%d events wait; %+v", n, r.Stats())
+	}
+	if got := drain(c, Events); len(got) != 1 || got[0].Event.Kind != "loss" {
+		t.Errorf("%+v", got)
+	}
+	r.balanced()
+}
+
+func TestMalformedAndOversizedRecordsAreRefused(t *testing.T) {
+	r := idle(t, testOptions(t.TempDir(), "a"))
+	for name, rec := range map[string]field.Record{
+		"nothing in it":  {},
+		"too few values": {Group: meter("x"), Values: []field.Value{field.Int(1)}},
+		"too large":      {Reply: make([]byte, MaxRecord)},
+	} {
+		if err := r.Append(context.Background(), reading(meter("x"), 1), rec); err == nil {
+			t.Errorf("%s: taken", name)
+		}
+	}
+	if n := r.Stats().Taken; n != 0 {
+		t.Errorf("%d records taken of refused appends", n)
+	}
+}
