@@ -1,11 +1,8 @@
 package main
 
 import (
-	"log/slog"
 	"os"
 	"runtime/debug"
-
-	"edgegateway/gatewayd/config"
 )
 
 // tuneMemory keeps the heap small: a gateway has 256 MB and other things to do with it. GOGC and GOMEMLIMIT, where
@@ -17,11 +14,4 @@ func tuneMemory() {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(96 << 20)
 	}
-}
-
-func levelOf(p config.Problem) slog.Level {
-	if p.Severity == config.Error {
-		return slog.LevelError
-	}
-	return slog.LevelWarn
 }

@@ -118,7 +118,7 @@ func runDaemon(c *cli) error {
 
 	notify := systemd.Notifier{}
 	told(log, notify.Ready())
-	told(log, notify.Status(d.headline()))
+	local.run("the status line", d.tellStatus)
 	log.Info("ready", "version", version(), "lines", len(d.lines), "devices", d.bound(), "platforms", len(d.platforms),
 		"after", time.Since(d.since).Round(time.Millisecond))
 	d.tellConfig(ctx)
@@ -196,6 +196,34 @@ func (d *daemon) tellConfig(ctx context.Context) {
 	if text := d.trouble(); text != "" && ctx.Err() == nil {
 		d.event(field.Event{Kind: "config", Text: text})
 	}
+}
+
+// statusEvery is how old the line of `systemctl status` may be.
+const statusEvery = 10 * time.Second
+
+// tellStatus keeps the service manager's line on us true.
+func (d *daemon) tellStatus(ctx context.Context) error {
+	tick := time.NewTicker(statusEvery)
+	defer tick.Stop()
+	for said := ""; ; {
+		if line := d.headline(); line != said {
+			told(d.log, systemd.Notifier{}.Status(line))
+			said = line
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// levelOf is how loud a problem of the configuration is logged.
+func levelOf(p config.Problem) slog.Level {
+	if p.Severity == config.Error {
+		return slog.LevelError
+	}
+	return slog.LevelWarn
 }
 
 // told logs what could not be told to the service manager; nothing depends on it.
