@@ -177,8 +177,14 @@ func readHeader(b []byte) (header, []byte, error) {
 	if count > uint64(len(r.b)) {
 		return h, nil, errHeader
 	}
+	pos := h.first
 	for range count {
-		h.runs = append(h.runs, run{r.next(), mask(r.next())})
+		k := run{r.next(), mask(r.next())}
+		if pos+k.count < pos {
+			return h, nil, errHeader
+		}
+		pos += k.count
+		h.runs = append(h.runs, k)
 	}
 	if r.bad {
 		return h, nil, errHeader

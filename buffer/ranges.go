@@ -65,6 +65,9 @@ func (r *ranges) add(from, to uint64) {
 
 // remove takes [from, to) out.
 func (r *ranges) remove(from, to uint64) {
+	if from >= to {
+		return
+	}
 	s := *r
 	i := s.after(from)
 	j := i
