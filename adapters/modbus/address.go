@@ -111,7 +111,7 @@ func guessAddress(at string) string {
 		return fmt.Sprintf("%q is the 1-based reference of %q", strings.TrimSpace(at), meant)
 	}
 	word, numbers := split(at)
-	name, ok := nearest(word, spaceNames[:]...)
+	name, ok := field.Nearest(word, spaceNames[:]...)
 	if !ok || len(numbers) == 0 {
 		return addressHint
 	}

@@ -132,7 +132,7 @@ func (d *Driver) Bind(dev field.Device) (field.Station, error) {
 			g = &slow
 		default:
 			errs = append(errs, &field.TagError{Tag: tag.Name, Key: "group", Value: tag.Group, Problem: "no such group",
-				Hint: suggest(tag.Group, field.MainGroup, field.SlowGroup)})
+				Hint: field.Suggest(tag.Group, field.MainGroup, field.SlowGroup)})
 		}
 		if s.byName[tag.Name] != nil {
 			errs = append(errs, &field.TagError{Tag: tag.Name, Key: "name", Value: tag.Name, Problem: "this device has two tags of that name"})

@@ -68,10 +68,10 @@ func (p *point) encodeNumber(v field.Value) (uint64, error) {
 	if p.typ.form == formFloat {
 		return p.encodeFloat(v, f)
 	}
-	if !p.scaling.on {
+	if !p.scaling.On() {
 		return p.encodeInteger(v, f)
 	}
-	raw, ok := p.typ.integer(math.RoundToEven(p.scaling.invert(f)))
+	raw, ok := p.typ.integer(math.RoundToEven(p.scaling.Invert(f)))
 	if !ok {
 		return 0, p.misfit(v, p.allowed())
 	}
@@ -79,8 +79,8 @@ func (p *point) encodeNumber(v field.Value) (uint64, error) {
 }
 
 func (p *point) encodeFloat(v field.Value, f float64) (uint64, error) {
-	if p.scaling.on {
-		f = p.scaling.invert(f)
+	if p.scaling.On() {
+		f = p.scaling.Invert(f)
 	}
 	if p.typ.words == 2 {
 		single := float32(f)
@@ -115,8 +115,8 @@ func (p *point) encodeInteger(v field.Value, f float64) (uint64, error) {
 // allowed is the tag's range in engineering units, in words.
 func (p *point) allowed() string {
 	low, high := p.typ.bounds()
-	if p.scaling.on {
-		low, high = p.scaling.apply(low), p.scaling.apply(high)
+	if p.scaling.On() {
+		low, high = p.scaling.Apply(low), p.scaling.Apply(high)
 	}
 	s := fmt.Sprintf("allowed is %v to %v", field.Float64(min(low, high)), field.Float64(max(low, high)))
 	if p.tag.Unit != "" {

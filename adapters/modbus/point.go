@@ -22,7 +22,7 @@ type point struct {
 	null     []uint64
 	nullText []string
 	nullNaN  bool
-	scaling  scaling
+	scaling  field.Scaling
 	words    map[uint64]field.Value // of an enumeration: what each raw value is called
 	slot     int                    // its place in its group
 	refused  bool                   // the device answered that it has no such address: see lessons
@@ -51,7 +51,7 @@ func newPoint(tag field.Tag) (*point, []error) {
 	case name == "" && at == nil:
 		fault("type", name, "the type is missing", "allowed are "+strings.Join(typeNames(), ", "))
 	case name != "" && !known:
-		fault("type", name, "there is no such type", suggest(name, typeNames()...))
+		fault("type", name, "there is no such type", field.Suggest(name, typeNames()...))
 	case known && at == nil && typ.form != formBool && sp.bits():
 		fault("type", name, "a "+sp.String()+" is a single bit", `write "bool", or leave the type out`)
 	case known && at == nil && bit >= 0 && typ.form != formBool:
@@ -75,7 +75,7 @@ func newPoint(tag field.Tag) (*point, []error) {
 
 	var ok bool
 	if p.order, ok = parseOrder(tag.Order); !ok {
-		fault("order", tag.Order, "there is no such order", suggest(tag.Order, "ABCD", "CDAB", "BADC", "DCBA"))
+		fault("order", tag.Order, "there is no such order", field.Suggest(tag.Order, "ABCD", "CDAB", "BADC", "DCBA"))
 	}
 	if !known {
 		return p, faults // nothing below makes sense without a type
@@ -94,9 +94,9 @@ func newPoint(tag field.Tag) (*point, []error) {
 // bindNumber reads scale, offset and mask.
 func (p *point) bindNumber(fault func(key, value, problem, hint string)) {
 	tag, form := p.tag, p.typ.form
-	p.scaling = newScaling(tag.Scale, tag.Offset)
+	p.scaling = field.NewScaling(tag.Scale, tag.Offset)
 	number := form != formBool && form != formString
-	if p.scaling.on && (!number || len(tag.Enum) > 0) {
+	if p.scaling.On() && (!number || len(tag.Enum) > 0) {
 		fault("scale", strconv.FormatFloat(tag.Scale, 'g', -1, 64), "only a number can be scaled", "leave scale and offset out")
 	}
 	if f := tag.Scale + tag.Offset; math.IsNaN(f) || math.IsInf(f, 0) {
@@ -176,7 +176,7 @@ func (p *point) shape() field.Point {
 	switch {
 	case p.words != nil:
 		kind = field.KindString
-	case p.scaling.on && kind != field.KindFloat32:
+	case p.scaling.On() && kind != field.KindFloat32:
 		kind = field.KindFloat64
 	}
 	return field.Point{Name: p.tag.Name, Kind: kind, Unit: p.tag.Unit}
@@ -211,7 +211,7 @@ func (p *point) value(raw uint64) (field.Value, field.Quality) {
 	if p.words != nil { // a raw value without a word: its number says more than nothing
 		return field.Text(v.String()), field.Good
 	}
-	if p.scaling.on {
+	if p.scaling.On() {
 		return p.scaled(v)
 	}
 	return v, field.Good
@@ -220,7 +220,7 @@ func (p *point) value(raw uint64) (field.Value, field.Quality) {
 // scaled gives the value in engineering units: a float32 stays one, for it holds no more than seven digits.
 func (p *point) scaled(v field.Value) (field.Value, field.Quality) {
 	f, _ := v.Float()
-	f = p.scaling.apply(f)
+	f = p.scaling.Apply(f)
 	if v.Kind() == field.KindFloat32 {
 		v = field.Float32(float32(f))
 	} else {

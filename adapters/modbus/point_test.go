@@ -142,7 +142,7 @@ func TestRoundTrip(t *testing.T) {
 
 // close allows for the last digit of a scaled float, and of a scaled integer beyond 2^53.
 func close(p *point, a, b field.Value) bool {
-	if !p.scaling.on || p.typ.form != formFloat && p.typ.words < 4 {
+	if !p.scaling.On() || p.typ.form != formFloat && p.typ.words < 4 {
 		return false
 	}
 	x, _ := a.Float()
@@ -160,12 +160,12 @@ func TestScalingIsExact(t *testing.T) {
 		f   float64
 		den float64
 	}{{0.1, 10}, {0.01, 100}, {0.001, 1000}, {1e-6, 1e6}} {
-		s := newScaling(scale.f, 0)
+		s := field.NewScaling(scale.f, 0)
 		for raw := range 65536 {
-			if got, want := s.apply(float64(raw)), float64(raw)/scale.den; got != want {
+			if got, want := s.Apply(float64(raw)), float64(raw)/scale.den; got != want {
 				t.Fatalf("%d × %v = %v, want %v", raw, scale.f, got, want)
 			}
-			if back := math.Round(s.invert(s.apply(float64(raw)))); back != float64(raw) {
+			if back := math.Round(s.Invert(s.Apply(float64(raw)))); back != float64(raw) {
 				t.Fatalf("%d × %v goes back to %v", raw, scale.f, back)
 			}
 		}

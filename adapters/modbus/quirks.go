@@ -54,7 +54,7 @@ func parseQuirks(given map[string]string) (quirks, []error) {
 		case "write_readback":
 			problem, hint = parseFlag(value, &q.writeReadback)
 		default:
-			problem, hint = "a Modbus device has no such quirk", suggest(name, quirkNames[:]...)
+			problem, hint = "a Modbus device has no such quirk", field.Suggest(name, quirkNames[:]...)
 		}
 		if problem != "" {
 			faults = append(faults, &field.DeviceError{Key: name, Value: value, Problem: problem, Hint: hint})
@@ -99,7 +99,7 @@ func parseHoles(value string, into *[]span) (problem, hint string) {
 		}
 		sp, ok := spaceOf(words[0])
 		if !ok {
-			return fmt.Sprintf("there is no address space %q", words[0]), suggest(words[0], spaceNames[:]...)
+			return fmt.Sprintf("there is no address space %q", words[0]), field.Suggest(words[0], spaceNames[:]...)
 		}
 		first, last, isRange := strings.Cut(words[1], "-")
 		from, ok := parseNumber(first, 65535)

@@ -45,7 +45,7 @@ func (s *Station) Write(ctx context.Context, tag string, v field.Value) error {
 // unknown names the tag that was probably meant, but not all that the device has.
 func (s *Station) unknown(tag string) error {
 	hint := ""
-	if near, ok := nearest(tag, slices.Sorted(maps.Keys(s.byName))...); ok {
+	if near, ok := field.Nearest(tag, slices.Sorted(maps.Keys(s.byName))...); ok {
 		hint = fmt.Sprintf(" (did you mean %q?)", near)
 	}
 	return fmt.Errorf("%q: %w%s", tag, field.ErrUnknownTag, hint)

@@ -1,21 +1,21 @@
-package modbus
+package field
 
 import (
 	"fmt"
 	"strings"
 )
 
-// suggest is a hint for a word that is not among those allowed: the nearest one, or all of them.
-func suggest(word string, allowed ...string) string {
-	if n, ok := nearest(word, allowed...); ok {
+// Suggest is a hint for a word that is not among those allowed: the nearest one, or all of them.
+func Suggest(word string, allowed ...string) string {
+	if n, ok := Nearest(word, allowed...); ok {
 		return fmt.Sprintf("did you mean %q?", n)
 	}
 	return "allowed are " + strings.Join(allowed, ", ")
 }
 
-// nearest finds the allowed word that differs from word by the fewest typing errors, when they are few. A word that
+// Nearest finds the allowed word that differs from word by the fewest typing errors, when they are few. A word that
 // begins like exactly one allowed word is near it too ("hold", "coils").
-func nearest(word string, allowed ...string) (string, bool) {
+func Nearest(word string, allowed ...string) (string, bool) {
 	word = strings.ToLower(word)
 	best, distance := "", len(word)
 	for _, a := range allowed {

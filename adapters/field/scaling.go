@@ -1,4 +1,4 @@
-package modbus
+package field
 
 import (
 	"math"
@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// scaling turns raw numbers into engineering units: value = raw × scale + offset. Where both are decimals it computes
+// Scaling turns raw numbers into engineering units: value = raw × scale + offset. Where both are decimals it computes
 // (raw × factor + shift) / divisor with whole numbers, so that 3 × 0.1 is 0.3 and not 0.30000000000000004.
-type scaling struct {
+type Scaling struct {
 	on                     bool
 	factor, shift, divisor float64 // divisor is 0 when the numbers are no short decimals
 	scale, offset          float64
@@ -18,11 +18,12 @@ type scaling struct {
 // float64 holds exactly.
 const exact = 1e9
 
-func newScaling(scale, offset float64) scaling {
+// NewScaling makes the scaling of a tag; a scale of 0 means 1.
+func NewScaling(scale, offset float64) Scaling {
 	if scale == 0 {
 		scale = 1
 	}
-	s := scaling{on: scale != 1 || offset != 0, scale: scale, offset: offset}
+	s := Scaling{on: scale != 1 || offset != 0, scale: scale, offset: offset}
 	places := max(decimals(scale), decimals(offset))
 	if places > 9 {
 		return s
@@ -41,15 +42,19 @@ func decimals(f float64) int {
 	return len(fraction)
 }
 
-func (s scaling) apply(raw float64) float64 {
+// On says that the scaling changes numbers at all.
+func (s Scaling) On() bool { return s.on }
+
+// Apply gives the value of a raw number.
+func (s Scaling) Apply(raw float64) float64 {
 	if s.divisor != 0 {
 		return (raw*s.factor + s.shift) / s.divisor
 	}
 	return raw*s.scale + s.offset
 }
 
-// invert gives the raw number, not yet rounded.
-func (s scaling) invert(value float64) float64 {
+// Invert gives the raw number, not yet rounded.
+func (s Scaling) Invert(value float64) float64 {
 	if s.divisor != 0 {
 		return (value*s.divisor - s.shift) / s.factor
 	}
