@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"edgegateway/adapters/field"
 )
 
 // space is one of the four address spaces of a device. They are separate: input 5 is not holding 5.
