@@ -22,6 +22,7 @@ type quirks struct {
 	maxRegisters, maxCoils int
 	holes                  []span        // never read, also not on the way to something else
 	pause                  time.Duration // of rest that the device needs after an answer
+	turnaround             time.Duration // that it needs for an answer, for the bus budget until it was measured; 0 for unknown
 	writeMultiple          bool          // single registers and coils are written with functions 16 and 15
 	writeReadback          bool          // registers are written with function 23, which reads back what was written
 }
@@ -32,7 +33,7 @@ func (q quirks) limits() [4]int {
 }
 
 // quirkNames are those that parseQuirks knows.
-var quirkNames = [...]string{"holes", "max_coils", "max_registers", "pause", "write_multiple", "write_readback"}
+var quirkNames = [...]string{"holes", "max_coils", "max_registers", "pause", "turnaround", "write_multiple", "write_readback"}
 
 func parseQuirks(given map[string]string) (quirks, []error) {
 	q := quirks{maxRegisters: maxRegisters, maxCoils: maxCoils}
@@ -49,6 +50,8 @@ func parseQuirks(given map[string]string) (quirks, []error) {
 			problem, hint = parseHoles(value, &q.holes)
 		case "pause":
 			problem, hint = parseDuration(value, &q.pause)
+		case "turnaround":
+			problem, hint = parseDuration(value, &q.turnaround)
 		case "write_multiple":
 			problem, hint = parseFlag(value, &q.writeMultiple)
 		case "write_readback":

@@ -1,0 +1,47 @@
+package modbus
+
+import (
+	"time"
+
+	"edgegateway/adapters/field"
+)
+
+// usualTurnaround is what a device is taken to need for an answer until it was met and nothing better is known: most
+// meters and transmitters lie between 2 and 20 ms.
+const usualTurnaround = 5 * time.Millisecond
+
+// Cost implements field.Coster.
+func (s *Station) Cost(name string) field.Cost {
+	c := field.Cost{Timeout: s.timeout}
+	silence := s.driver.line.Timing().Silence
+	turnaround := firstPositive(s.stats.turnaround(), s.quirks.turnaround, usualTurnaround)
+	for _, g := range s.groups {
+		if g.shape.Name != name {
+			continue
+		}
+		for i := range g.blocks {
+			c.Exchanges++
+			c.Sent += len(g.blocks[i].adu)
+			c.Received += s.driver.answerSize(g.blocks[i].span)
+		}
+		// Silence comes before each request; before the answer comes the device's turnaround, itself no shorter than
+		// a silence. A device that wants its rest gets it from the second request on.
+		c.Pause = time.Duration(c.Exchanges) * (max(silence, turnaround) + silence)
+		if c.Exchanges > 1 {
+			c.Pause += time.Duration(c.Exchanges-1) * max(0, s.quirks.pause-silence)
+		}
+	}
+	return c
+}
+
+// answerSize is how many bytes the answer to the read of a span has on the wire.
+func (d *Driver) answerSize(where span) int {
+	data := 2 * where.count
+	if where.space.bits() {
+		data = (where.count + 7) / 8
+	}
+	if d.framing == TCP {
+		return headerSize + 2 + data
+	}
+	return 5 + data
+}
