@@ -75,7 +75,7 @@ func (l *line) health() (health.Line, []health.Device) {
 	out := health.Line{
 		Name: l.Name, Where: where(l.Line), Up: c.Up, Occupancy: c.Occupancy, LastError: cmp.Or(c.Trouble, w.LastError),
 		Exchanges: w.Exchanges, Timeouts: w.Timeouts, Garbage: w.Garbage, Opens: w.Opens, Sent: w.TxBytes, Received: w.RxBytes,
-		Framing: w.FrameErrors, Parity: w.ParityErrors,
+		Framing: w.FrameErrors, Parity: w.ParityErrors, Overruns: w.Overruns, Forecast: l.forecast,
 	}
 	devices := make([]health.Device, len(c.Devices))
 	for i, d := range c.Devices {
@@ -83,10 +83,16 @@ func (l *line) health() (health.Line, []health.Device) {
 			Name: d.Name, Line: d.Line, Address: d.Address, State: d.State.String(), LastGood: d.LastAnswer.Wall,
 			Good: d.Good, Bad: d.Bad, Polls: d.Polls, Failures: d.Failures, Missed: d.Missed,
 			P95: d.P95.Seconds(), Period: d.Period.Seconds(),
+			Occupancy: d.Occupancy, Turnaround: d.Wire.Turnaround.Seconds(), Requests: d.Wire.Requests, Timeouts: d.Wire.Timeouts,
+			BadFrames: d.Wire.Garbage, Exceptions: d.Wire.Exceptions, Late: d.Wire.Late,
 		}
+		out.Missed += d.Missed
 	}
 	return out, devices
 }
+
+// overfull is the occupancy from which on a line that misses periods is taken to be too slow.
+const overfull = 0.97
 
 // wrong says in words what is wrong now, the gateway's own troubles first.
 func (d *daemon) wrong(s *health.Status) []string {
@@ -110,6 +116,12 @@ func (d *daemon) wrong(s *health.Status) []string {
 	for _, l := range s.Lines {
 		if !l.Up {
 			add("line %s is down: %s", l.Name, l.LastError)
+		}
+	}
+	for _, l := range s.Lines {
+		if l.Up && l.Occupancy > overfull && l.Missed > 0 {
+			add("line %s is too slow for what is asked of it: it is busy for %.0f %% of the time, and %d periods passed without a read; %s",
+				l.Name, 100*l.Occupancy, l.Missed, budgetAdvice)
 		}
 	}
 	for _, dev := range s.Devices {

@@ -59,7 +59,7 @@ type verb struct {
 func verbs() []verb {
 	return []verb{
 		{"run", "[--log LEVEL]", "run the daemon; LEVEL is debug, info, warn or error", []string{"log"}, nil, runDaemon},
-		{"check", "[FILE]", "read configuration and profiles, bind every device; no I/O", nil, nil, runCheck},
+		{"check", "[FILE] [--force]", "read configuration and profiles, bind every device, sum up the lines' budgets; no I/O", nil, []string{"force"}, runCheck},
 		{"status", "", "one screen: platforms, lines, devices, buffer, clock", nil, nil, runStatus},
 		{"read", "DEVICE [TAG]", "read a device once, now, through the running daemon", nil, nil, runRead},
 		{"write", "DEVICE TAG VALUE", "write a tag once, now, through the running daemon", nil, nil, runWrite},

@@ -62,6 +62,7 @@ func runDaemon(c *cli) error {
 	if err != nil {
 		return err
 	}
+	site.problems = append(site.problems, site.overdrawn(site.budgets(), true)...)
 	for _, p := range site.problems {
 		log.Log(ctx, levelOf(p), p.String())
 	}
@@ -175,6 +176,7 @@ func (d *daemon) newPlatform(p config.Platform, creds string) (*platform, error)
 func (d *daemon) loopOptions(l *line) collect.Options {
 	return collect.Options{
 		Line: l.Name, Devices: l.devices, Sink: d.store.Append, Stamp: d.clock.Stamp, Log: d.log.With("line", l.Name),
+		Silence: l.wire.Timing().Silence,
 	}
 }
 

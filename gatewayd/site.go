@@ -24,13 +24,15 @@ type site struct {
 // line is one physical line and what hangs on it.
 type line struct {
 	config.Line
-	wire    wire // nil when the site was bound without I/O
+	wire    wire
 	devices []collect.Device
 	loop    *collect.Loop
+
+	forecast float64 // share of its time that its devices need by their plans; 0 where that cannot be told
 }
 
-// load reads a configuration and binds its devices. With open, the lines are made, though not opened before their
-// first request; without, nothing but the files is touched. The error says that there is nothing to go on with.
+// load reads a configuration and binds its devices. With open, the lines can be used, though they are not opened before
+// their first request; without, they are closed for good, and nothing but the files is touched. The error says that there is nothing to go on with.
 func load(file string, open bool, log *slog.Logger) (*site, error) {
 	cfg, problems, err := config.Load(file, build())
 	if err != nil {
@@ -39,12 +41,14 @@ func load(file string, open bool, log *slog.Logger) (*site, error) {
 	s := &site{config: cfg, problems: problems}
 	for _, l := range cfg.Lines {
 		bound := &line{Line: l}
-		var wire link.Line
-		if open {
-			if bound.wire, err = openLine(l, log); err != nil {
-				return nil, err
-			}
-			wire = bound.wire
+		// Drivers plan by the line's speed, so that they need it for a mere check too. It is not opened by that.
+		wire, err := openLine(l, log)
+		if err != nil {
+			return nil, err
+		}
+		bound.wire = wire
+		if !open {
+			defer wire.Close()
 		}
 		drivers := map[string]field.Driver{} // one for each protocol that is spoken on the line
 		for _, d := range cfg.Devices {

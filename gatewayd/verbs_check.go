@@ -5,14 +5,16 @@ import (
 	"log/slog"
 	"runtime"
 	"runtime/debug"
+	"slices"
 
 	"edgegateway/gatewayd/config"
 )
 
 // runCheck is `gatewayd check [FILE]`: the same reading and binding as the daemon's, without any I/O on lines. The
-// answer is no when anything is an error; what a later build brings is a warning.
+// answer is no when anything is an error; what a later build brings is a warning. A serial line that cannot do what is
+// asked of it is an error too, which --force makes a warning.
 func runCheck(c *cli) error {
-	if err := c.takes(0, 1, "check [FILE]"); err != nil {
+	if err := c.takes(0, 1, "check [FILE] [--force]"); err != nil {
 		return err
 	}
 	file := c.config
@@ -23,6 +25,9 @@ func runCheck(c *cli) error {
 	if err != nil {
 		return err
 	}
+	budgets := s.budgets()
+	s.problems = append(s.problems, s.overdrawn(budgets, *c.switches["force"])...)
+	slices.SortStableFunc(s.problems, config.Problem.Compare)
 	errors := 0
 	for _, p := range s.problems {
 		if p.Severity == config.Error {
@@ -35,14 +40,20 @@ func runCheck(c *cli) error {
 			Files    []string         `json:"files"`
 			Lines    int              `json:"lines"`
 			Devices  int              `json:"devices"`
+			Budgets  []budget         `json:"budgets"`
 			Problems []config.Problem `json:"problems"`
-		}{errors == 0, s.config.Files, len(s.lines), s.bound(), append([]config.Problem{}, s.problems...)}
+		}{errors == 0, s.config.Files, len(s.lines), s.bound(), append([]budget{}, budgets...), append([]config.Problem{}, s.problems...)}
 		if err := c.printJSON(doc); err != nil {
 			return err
 		}
 	} else {
 		for _, p := range s.problems {
 			fmt.Fprintln(c.out, p.String())
+		}
+		for _, b := range budgets {
+			if b.Share <= comfortable {
+				fmt.Fprintln(c.out, b.String())
+			}
 		}
 		fmt.Fprintf(c.out, "%s: %d lines, %d devices with %d tags would run; %d errors, %d warnings\n",
 			file, len(s.lines), s.bound(), s.tags(), errors, len(s.problems)-errors)

@@ -3,18 +3,14 @@ package modbus
 import (
 	"sync/atomic"
 	"time"
+
+	"edgegateway/adapters/field"
 )
 
 // Stats is what a station has been through since it was bound.
 type Stats struct {
-	Requests   uint64        // sent, probes and writes included
-	Answers    uint64        // that gave data or confirmed a write
-	Exceptions uint64        // that refused
-	Timeouts   uint64        // requests to which nothing came
-	Garbage    uint64        // requests to which only something came that was no answer
-	Late       uint64        // answers that came after their request was given up
-	Turnaround time.Duration // moving average of the time to an answer, its wire time apart
-	Refused    int           // points that are not asked for any more, because the device refused them
+	field.Counts
+	Refused int // points that are not asked for any more, because the device refused them
 }
 
 // stats are Stats as they are counted: by the line's loop, for any reader.
@@ -37,8 +33,11 @@ func (s *stats) turned(d time.Duration) {
 func (s *stats) turnaround() time.Duration { return time.Duration(s.average.Load()) }
 
 // Stats may be called from any goroutine.
-func (s *Station) Stats() Stats {
-	return Stats{
+func (s *Station) Stats() Stats { return Stats{s.Counts(), int(s.stats.refused.Load())} }
+
+// Counts implements field.Counter.
+func (s *Station) Counts() field.Counts {
+	return field.Counts{
 		Requests:   s.stats.requests.Load(),
 		Answers:    s.stats.answers.Load(),
 		Exceptions: s.stats.exceptions.Load(),
@@ -46,6 +45,5 @@ func (s *Station) Stats() Stats {
 		Garbage:    s.stats.garbage.Load(),
 		Late:       s.stats.late.Load(),
 		Turnaround: s.stats.turnaround(),
-		Refused:    int(s.stats.refused.Load()),
 	}
 }

@@ -107,7 +107,7 @@ func (l *Loop) perform(ctx context.Context, c *call) {
 	cancel()
 	l.mu.Lock()
 	l.book.commands++
-	l.book.busy.add(now, now-start)
+	l.occupy(now, now-start)
 	l.mu.Unlock()
 	close(c.done)
 }

@@ -39,7 +39,9 @@ type Options struct {
 	// Listen is the field.Listener of a line whose devices speak unasked; nil when there is none. It is called again a
 	// second after it failed.
 	Listen func(ctx context.Context, emit func(field.Record)) error
-	Log    *slog.Logger // nil for none
+	// Silence is what the line needs between two frames: it counts as the line's time too.
+	Silence time.Duration
+	Log     *slog.Logger // nil for none
 }
 
 // Loop owns one line. Make one with New; Run it once.

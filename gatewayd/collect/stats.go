@@ -48,6 +48,8 @@ type DeviceStats struct {
 	Polls               uint64        // reads and probes
 	Failures            uint64        // those that nothing came of: Timeouts, and the line's faults
 	Timeouts            uint64        // those that the device did not answer
+	Occupancy           float64       // share of the last minute in which this device was asked, 0 … 1
+	Wire                field.Counts  // what its station tells of the wire; zero when it tells nothing
 	Silent              int           // tries in a row, up to now, that it did not answer
 	Missed              uint64        // points of the grid that passed with no read while the device was there
 	Period              time.Duration // of the main group, as configured
@@ -65,6 +67,7 @@ type lineBook struct {
 	down     bool
 	trouble  string
 	busy     minute
+	until    time.Duration // up to here the line's time is counted
 	vain     time.Duration
 	commands uint64
 	refused  uint64
@@ -76,6 +79,7 @@ type unitLedger struct {
 	polls, failures, timeouts, missed uint64
 	silent                            int
 	answered                          field.Stamp
+	busy                              minute
 	intervals                         [128]uint32 // ms, between good reads of the main group
 	taken                             int         // how many ever were
 }
@@ -99,7 +103,10 @@ func (l *Loop) deviceStats(u *unit) DeviceStats {
 	g := &u.ledger
 	d := DeviceStats{
 		Line: l.o.Line, Name: u.Name, Address: u.Address, LastAnswer: g.answered, Polls: g.polls, Failures: g.failures,
-		Timeouts: g.timeouts, Silent: g.silent, Missed: g.missed, Period: u.Every,
+		Timeouts: g.timeouts, Silent: g.silent, Missed: g.missed, Period: u.Every, Occupancy: g.busy.share(l.now()),
+	}
+	if c, ok := u.Station.(field.Counter); ok {
+		d.Wire = c.Counts()
 	}
 	d.Mean, d.P95 = g.spread()
 	for _, p := range u.plans {
@@ -149,8 +156,8 @@ func (l *Loop) Last(device string) []Last {
 func (l *Loop) tally(u *unit, now, cost time.Duration, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.book.busy.add(now, cost)
 	g := &u.ledger
+	g.busy.add(now, l.occupy(now, cost))
 	g.polls++
 	if err != nil {
 		g.failures++
@@ -159,6 +166,16 @@ func (l *Loop) tally(u *unit, now, cost time.Duration, err error) {
 		g.timeouts++
 		l.book.vain += cost
 	}
+}
+
+// occupy counts what ended now as the line's time, with the silence that must follow it, and gives what it counted. A
+// silence into which the next request already falls counts once.
+func (l *Loop) occupy(now, cost time.Duration) time.Duration {
+	end := now + l.o.Silence
+	counted := end - max(now-cost, l.book.until)
+	l.book.until = end
+	l.book.busy.add(now, counted)
+	return counted
 }
 
 // step moves a plan that was read to its next period, and books what that says of the schedule.

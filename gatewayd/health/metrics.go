@@ -147,11 +147,22 @@ func families() []family {
 		ofLines("line_framing_errors_total", "Framing errors that the UART counted.", counter, func(l *Line) float64 { return float64(l.Framing) }),
 		ofLines("line_parity_errors_total", "Parity errors that the UART counted.", counter, func(l *Line) float64 { return float64(l.Parity) }),
 
+		ofLines("line_overruns_total", "Bytes that the UART lost because the box was too busy.", counter, func(l *Line) float64 { return float64(l.Overruns) }),
+		ofLines("line_missed_total", "Periods of the line's devices in which no read could start in time.", counter, func(l *Line) float64 { return float64(l.Missed) }),
+		ofLines("line_forecast_ratio", "Occupancy that the plan lets expect.", gauge, func(l *Line) float64 { return l.Forecast }),
+
 		ofDevices("device_tags_good", "Tags that have a value.", gauge, func(d *Device) float64 { return float64(d.Good) }),
 		ofDevices("device_tags_bad", "Tags that have none.", gauge, func(d *Device) float64 { return float64(d.Bad) }),
 		ofDevices("device_polls_total", "Reads begun.", counter, func(d *Device) float64 { return float64(d.Polls) }),
 		ofDevices("device_failures_total", "Reads that yielded nothing.", counter, func(d *Device) float64 { return float64(d.Failures) }),
 		ofDevices("device_missed_total", "Periods in which no read could start in time.", counter, func(d *Device) float64 { return float64(d.Missed) }),
 		ofDevices("device_interval_p95_seconds", "95th percentile of the time between two good reads.", gauge, func(d *Device) float64 { return d.P95 }),
+		ofDevices("device_occupancy_ratio", "Share of the last minute in which the line was busy with the device.", gauge, func(d *Device) float64 { return d.Occupancy }),
+		ofDevices("device_turnaround_seconds", "Average time to an answer, its wire time apart.", gauge, func(d *Device) float64 { return d.Turnaround }),
+		ofDevices("device_requests_total", "Requests sent.", counter, func(d *Device) float64 { return float64(d.Requests) }),
+		ofDevices("device_timeouts_total", "Requests to which nothing came.", counter, func(d *Device) float64 { return float64(d.Timeouts) }),
+		ofDevices("device_bad_frames_total", "Requests to which only something came that was no answer: wrong checksums, torn frames.", counter, func(d *Device) float64 { return float64(d.BadFrames) }),
+		ofDevices("device_exceptions_total", "Answers that refused.", counter, func(d *Device) float64 { return float64(d.Exceptions) }),
+		ofDevices("device_late_total", "Answers that came after their request was given up.", counter, func(d *Device) float64 { return float64(d.Late) }),
 	}
 }

@@ -103,6 +103,9 @@ type Line struct {
 	Received  uint64  `json:"rx_bytes"`
 	Framing   uint64  `json:"framing_errors"`
 	Parity    uint64  `json:"parity_errors"`
+	Overruns  uint64  `json:"overruns"`
+	Missed    uint64  `json:"missed"`   // periods of its devices in which no read could start in time
+	Forecast  float64 `json:"forecast"` // occupancy that the plan lets expect; 0 on a line without bit times
 }
 
 // Device is one box on a line.
@@ -119,6 +122,14 @@ type Device struct {
 	Missed   uint64  `json:"missed"`       // periods in which no read could start in time
 	P95      float64 `json:"interval_p95"` // seconds between two good reads of the main group
 	Period   float64 `json:"period"`       // seconds, as configured
+
+	Occupancy  float64 `json:"occupancy"`    // share of the last minute in which the line was busy with it, 0 … 1
+	Turnaround float64 `json:"turnaround_s"` // average time to an answer, its wire time apart
+	Requests   uint64  `json:"requests"`
+	Timeouts   uint64  `json:"timeouts"`   // requests to which nothing came
+	BadFrames  uint64  `json:"bad_frames"` // requests to which only something came that was no answer: CRC, torn frames
+	Exceptions uint64  `json:"exceptions"` // answers that refused
+	Late       uint64  `json:"late"`       // answers that came after their request was given up
 }
 
 // Process is the daemon itself.

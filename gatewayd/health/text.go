@@ -33,21 +33,22 @@ func (s *Status) Print(w io.Writer) {
 		fmt.Fprintf(t, "%s (%s)\t%s\t%d\t%s\t%d\t%d\t%s\n", p.Name, p.Dialect, p.state(s.Now), p.Backlog,
 			Duration(p.BacklogAge), delivered, lost, time.Duration(p.AckDelay*float64(time.Second)).Round(time.Millisecond))
 	}
-	fmt.Fprintln(t, "\nLINE\tSTATE\tBUSY\tREQUESTS\tTIMEOUTS\tGARBAGE\tWHERE")
+	fmt.Fprintln(t, "\nLINE\tSTATE\tBUSY\tREQUESTS\tTIMEOUTS\tGARBAGE\tPARITY\tFRAMING\tWHERE")
 	for _, l := range s.Lines {
 		state := "up"
 		if !l.Up {
 			state = "DOWN"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%.0f %%\t%d\t%d\t%d\t%s\n", l.Name, state, 100*l.Occupancy, l.Exchanges, l.Timeouts, l.Garbage, l.Where)
+		fmt.Fprintf(t, "%s\t%s\t%.0f %%\t%d\t%d\t%d\t%d\t%d\t%s\n", l.Name, state, 100*l.Occupancy, l.Exchanges, l.Timeouts, l.Garbage, l.Parity, l.Framing, l.Where)
 	}
-	fmt.Fprintln(t, "\nDEVICE\tSTATE\tGOOD\tBAD\tLAST\tP95\tMISSED\tLINE")
+	fmt.Fprintln(t, "\nDEVICE\tSTATE\tGOOD\tBAD\tLAST\tP95\tMISSED\tBUSY\tTURN\tTIMEOUTS\tBADFRAMES\tLINE")
 	for _, d := range s.Devices {
 		last := "never"
 		if d.LastGood != 0 {
 			last = Duration(float64(s.Now-d.LastGood)/1000) + " ago"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%s\t%s\t%d\t%s %s\n", d.Name, d.State, d.Good, d.Bad, last, Duration(d.P95), d.Missed, d.Line, d.Address)
+		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%s\t%s\t%d\t%.0f %%\t%.0f ms\t%d\t%d\t%s %s\n", d.Name, d.State, d.Good, d.Bad, last, Duration(d.P95), d.Missed,
+			100*d.Occupancy, 1000*d.Turnaround, d.Timeouts, d.BadFrames, d.Line, d.Address)
 	}
 	t.Flush()
 	b := &s.Buffer
