@@ -60,6 +60,7 @@ func (s *Store) evict() {
 			return
 		}
 		s.measure()
+		s.keepUp()
 	}
 }
 
@@ -95,6 +96,7 @@ func (s *Store) expire(now time.Time) {
 			if !old || !s.discard(st, b, Expired) {
 				break
 			}
+			s.keepUp()
 		}
 	}
 }
@@ -122,7 +124,15 @@ func (s *Store) free() {
 			if b == nil || !ok || !s.remove(st, b) {
 				break
 			}
+			s.keepUp()
 		}
+	}
+}
+
+// keepUp seals what is due between the freeing of one bucket and the next. Each costs about ten syncs: many in a row,
+// on a slow flash, would leave readings in memory alone for seconds.
+func (s *Store) keepUp() {
+	for s.sealNow(onTime) {
 	}
 }
 

@@ -43,8 +43,8 @@ func (l *lease) want(span time.Duration, least uint64, now time.Time) uint64 {
 type identity struct {
 	V       int                        `json:"v"`
 	Epoch   uint32                     `json:"epoch"`
-	Clean   bool                       `json:"clean"`   // written by a clean stop
-	Next    [len(field.Classes)]uint64 `json:"next"`    // the first number not known to be used, by class
+	Clean   bool                       `json:"clean"`   // written by a clean stop that left nothing in memory
+	Next    [len(field.Classes)]uint64 `json:"next"`    // the first number in doubt after an unclean stop, by class
 	End     [len(field.Classes)]uint64 `json:"end"`     // the first number not leased
 	Waiting [len(field.Classes)]uint64 `json:"waiting"` // records in blocks when this was written
 	Oldest  [len(field.Classes)]uint64 `json:"oldest"`  // number of the oldest of them
@@ -161,6 +161,12 @@ func (s *Store) newEpoch(epoch uint32) {
 // from an epoch of this process alone, drawn at random from the upper half so that it meets no other.
 func (s *Store) renewLeases(now time.Time) {
 	s.mu.Lock()
+	tell := len(s.losses) > 0 && s.usable && s.anyShort()
+	s.mu.Unlock()
+	if tell {
+		s.flushLosses() // the numbers that were lost are behind those in doubt from now on
+	}
+	s.mu.Lock()
 	id := s.w.ident
 	id.Clean = false
 	var short, out bool
@@ -168,7 +174,9 @@ func (s *Store) renewLeases(now time.Time) {
 	for c, st := range s.streams {
 		l := &st.lease
 		if l.epoch == id.Epoch && l.epoch != 0 {
-			id.Next[c] = l.next
+			if s.usable {
+				id.Next[c] = st.doubtful()
+			}
 			if !l.short() {
 				continue
 			}
@@ -210,6 +218,27 @@ func (s *Store) renewLeases(now time.Time) {
 		}
 		s.number(st)
 	}
+}
+
+// anyShort says that some lease of the present epoch should be renewed.
+func (s *Store) anyShort() bool {
+	for _, st := range s.streams {
+		if st.lease.short() {
+			return true
+		}
+	}
+	return false
+}
+
+// doubtful is the first number that a power cut now would leave in doubt: those before it are on flash, acknowledged,
+// or told of.
+func (st *stream) doubtful() uint64 {
+	for _, e := range st.head.entries {
+		if e.epoch == st.lease.epoch && (e.state == waiting || e.state == sealing) {
+			return e.rec.Seq
+		}
+	}
+	return st.lease.next
 }
 
 var errNoFolder = errors.New("no folder")
@@ -255,9 +284,11 @@ func (s *Store) giveBack() {
 	id.Clean = true
 	for c, st := range s.streams {
 		if st.lease.epoch == id.Epoch {
-			id.Next[c] = st.lease.next
+			id.Next[c], id.End[c] = st.doubtful(), st.lease.next
+			id.Clean = id.Clean && id.Next[c] == id.End[c]
+		} else {
+			id.End[c] = id.Next[c]
 		}
-		id.End[c] = id.Next[c]
 	}
 	s.waiting(&id)
 	s.mu.Unlock()

@@ -342,6 +342,13 @@ func (s *Store) lament(aside string) {
 		if from >= to {
 			continue
 		}
+		if n == 0 {
+			// Nothing is known to have waited: these numbers were not used, or used since the range was leased.
+			if field.Class(c) != field.Replies {
+				s.take(field.Record{At: s.opt.Now(), Event: skipEvent(field.Class(c), id.Epoch, from, to-1)}, time.Now(), nil)
+			}
+			continue
+		}
 		for _, d := range s.dests {
 			b := &d.tracks[c].books
 			b.found, b.taken, b.lost[Corrupt] = b.found+n, b.taken+n, b.lost[Corrupt]+n

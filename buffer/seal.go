@@ -32,36 +32,61 @@ const (
 func (s *Store) gather(now time.Time, what urgency) []*parcel {
 	var parcels []*parcel
 	room := sealBytes
-	pressed := s.weight > s.opt.HeadLimit/2
 	for _, c := range field.Classes {
-		st := s.streams[c]
-		h := &st.head
-		all := what == everything || what == urgent && c != field.Readings || pressed
-		i := 0
-		for i < len(h.entries) && h.entries[i].state == gone {
-			i++
-		}
-		if i == len(h.entries) || !all && now.Sub(h.entries[i].taken) < s.deadline(c) {
+		if !s.isDue(c, now, what) {
 			continue
 		}
+		st := s.streams[c]
+		h := &st.head
+		all := s.takesAll(c, what)
 		// What is nearly due goes along, so that a commit serves a good part of a deadline, not one record. What is
 		// younger may still be acknowledged in time.
 		young := s.deadline(c) / 4
-		chain := st.chain
-		for pos := h.base; pos < h.named && room > 0; {
+		due := func(e *entry) bool { return all || now.Sub(e.taken) >= young }
+		chain, pos := st.chain, h.base
+		for pos < h.named && room > 0 {
 			p := &parcel{st: st, header: header{first: chain}}
 			p.header.note(h.base-min(chain, h.base), 0)
-			pos, room = p.fill(h, max(chain, h.base), room, func(e *entry) bool {
-				return all || now.Sub(e.taken) >= young
-			})
+			pos, room = p.fill(h, max(chain, h.base), room, due)
 			if len(p.entries) == 0 {
 				break
 			}
 			chain = p.end
 			parcels = append(parcels, p)
 		}
+		for pos < h.named && h.at(pos).state == gone {
+			pos++
+		}
+		if pos < h.named && due(h.at(pos)) {
+			break // what did not fit may be the news of a gap: nothing that is less urgent overtakes it
+		}
 	}
 	return parcels
+}
+
+// takesAll says that a commit takes all that there is of a class, due or not.
+func (s *Store) takesAll(c field.Class, what urgency) bool {
+	return what == everything || what == urgent && c != field.Readings || s.weight > s.opt.HeadLimit/2
+}
+
+// isDue says that something of a class is to be sealed now.
+func (s *Store) isDue(c field.Class, now time.Time, what urgency) bool {
+	for _, e := range s.streams[c].head.entries {
+		if e.state != gone {
+			return s.takesAll(c, what) || now.Sub(e.taken) >= s.deadline(c)
+		}
+	}
+	return false
+}
+
+// anyDue says that something is to be sealed now.
+func (s *Store) anyDue(now time.Time, what urgency) bool {
+	for _, c := range field.Classes {
+		if s.isDue(c, now, what) {
+			return true
+		}
+	}
+	return false
 }
 
 // fill takes entries from pos on into a parcel: of one epoch, with numbers that follow one another, up to a block's

@@ -111,6 +111,12 @@ func (s *Store) sealNow(what urgency) bool {
 	f := s.flash
 	var parcels []*parcel
 	if s.usable {
+		// What no event tells of yet goes along. Else a power cut could leave what stands behind a gap, and nothing that
+		// explains the gap.
+		if len(s.losses) > 0 && s.anyDue(now, what) {
+			s.tellLosses(now)
+			what = max(what, urgent)
+		}
 		parcels = s.gather(now, what)
 	}
 	s.mu.Unlock()

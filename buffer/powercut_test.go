@@ -1,0 +1,152 @@
+package buffer
+
+import (
+	"context"
+	"os"
+	"testing"
+	"time"
+
+	"edgegateway/adapters/field"
+)
+
+// cut gives the folder that a power cut leaves now: everything as it is on the disk, and no lock.
+func (r *running) cut() string {
+	r.t.Helper()
+	left := r.t.TempDir()
+	if err := os.CopyFS(left, os.DirFS(r.opt.Dir)); err != nil {
+		r.t.Fatal(err)
+	}
+	return left
+}
+
+// explained gives what a store says of numbers that are not there: by topic, the spans of its loss and skip events.
+func explained(r *running, c *Cursor) map[string]ranges {
+	r.t.Helper()
+	spans := map[string]ranges{}
+	for _, e := range drain(c, Events) {
+		if k := e.Event.Kind; k != "loss" && k != "skip" {
+			continue
+		}
+		var from, to uint64
+		for _, m := range e.Event.More {
+			switch m.Name {
+			case "from_seq":
+				from = m.Value.Bits()
+			case "to_seq":
+				to = m.Value.Bits()
+			case "count":
+				if m.Value.Bits() == 0 {
+					r.t.Errorf("a loss of nothing: %+v", e.Event)
+				}
+			}
+		}
+		s := spans[e.Event.Subject]
+		s.add(from, to+1)
+		spans[e.Event.Subject] = s
+	}
+	return spans
+}
+
+// TestACutLeavesNoGapUnexplained: readings are given up from memory, those behind them are sealed, and the power goes
+// before the gap had its second to be told of.
+func TestACutLeavesNoGapUnexplained(t *testing.T) {
+	o := testOptions(t.TempDir(), "a")
+	o.HeadLimit = 64 << 10
+	r := idle(t, o)
+	g := meter("feeder-1")
+	const n = 400
+	r.fill(g, 0, n) // far more than the head takes
+	if len(r.losses) == 0 {
+		t.Fatal("nothing was given up")
+	}
+	r.seal(everything)
+	o.Dir = r.cut()
+
+	again := start(t, o, quick())
+	again.wait("the skips", func() bool { return again.Stats().Destinations[0].Books[field.Events].Buffered >= 2 })
+	again.sealed(field.Events)
+	spans := explained(again, again.cursor("a"))["data"]
+	came := drain(again.cursor("a"), Backlog)
+	if len(came) == 0 || len(came) == n {
+		t.Fatalf("%d readings came", len(came))
+	}
+	for _, rec := range came {
+		spans.add(rec.Seq, rec.Seq+1)
+	}
+	if !spans.has(1) || spans.within(1, n+1) != n {
+		t.Errorf("of numbers 1 to %d only %v came or are explained", n, spans)
+	}
+}
+
+// TestACutAfterALeaseLeavesNoGapUnexplained: a range of numbers is leased while readings are in memory alone, and then
+// the power goes.
+func TestACutAfterALeaseLeavesNoGapUnexplained(t *testing.T) {
+	o := testOptions(t.TempDir(), "a")
+	r := idle(t, o)
+	const n = 300
+	r.fill(meter("feeder-1"), 0, n)
+	before := r.w.ident.End
+	r.streams[field.Readings].lease.size = 1 << 40 // it is short
+	r.renewLeases(time.Now())
+	if r.w.ident.End[field.Readings] <= before[field.Readings] {
+		t.Fatalf("%+v: no range was leased", r.w.ident)
+	}
+	o.Dir = r.cut()
+
+	again := start(t, o, quick())
+	again.wait("the skips", func() bool { return again.Stats().Destinations[0].Books[field.Events].Buffered >= 2 })
+	again.sealed(field.Events)
+	if spans := explained(again, again.cursor("a"))["data"]; spans.within(1, n+1) != n {
+		t.Errorf("of numbers 1 to %d, which were in memory alone, only %v are explained", n, spans)
+	}
+}
+
+// TestFreeingDoesNotKeepReadingsWaiting: each bucket that is freed costs many syncs, so what is due is sealed between
+// one and the next.
+func TestFreeingDoesNotKeepReadingsWaiting(t *testing.T) {
+	o := testOptions(t.TempDir(), "a", "b")
+	o.Commit = time.Nanosecond // everything is due
+	r := idle(t, o)
+	g := meter("feeder-1")
+	st := r.streams[field.Readings]
+	for at := 0; len(st.buckets) < 4; at += 500 {
+		r.fill(g, at, at+500)
+		for r.seal(onTime) {
+		}
+	}
+	for _, name := range []string{"a", "b"} {
+		drain(r.cursor(name), Backlog)
+	}
+	r.fill(g, 100_000, 100_100)
+	before := len(st.buckets)
+	r.free()
+	if after := len(st.buckets); after > before-2 {
+		t.Fatalf("%d buckets before and %d after: nothing was freed", before, after)
+	}
+	if n := len(st.head.entries); n > 0 {
+		t.Errorf("%d readings waited for buckets to be freed", n)
+	}
+}
+
+// TestAnUnknownLossIsNoLossOfNothing: a store that is set aside after an unclean stop, with nothing known to wait in it.
+func TestAnUnknownLossIsNoLossOfNothing(t *testing.T) {
+	o := testOptions(t.TempDir(), "a")
+	r := idle(t, o)
+	if err := r.Append(context.Background(), reading(meter("feeder-1"), 1)); err != nil {
+		t.Fatal(err)
+	}
+	o.Dir = r.cut()
+	corrupt(t, o.Dir, "MANIFEST")
+	again := start(t, o, quick())
+	if got := again.Epoch(); got != 2 {
+		t.Fatalf("epoch %d", got)
+	}
+	var spans ranges
+	again.wait("what is said of epoch 1", func() bool {
+		spans = append(spans, explained(again, again.cursor("a"))["data"]...)
+		return spans.has(1)
+	})
+	if l := again.Ledger(0); len(l) > 0 {
+		t.Errorf("%+v", l)
+	}
+}
