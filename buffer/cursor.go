@@ -76,7 +76,17 @@ func (c *Cursor) Next(lane Lane, maxRecords, maxBytes int) (*Batch, bool) {
 	if lane != Backlog && len(b.Records) == 0 {
 		c.fromHead(b, max(maxRecords, 1), maxBytes)
 	}
+	for i := range b.Records {
+		c.s.correct(&b.Records[i])
+	}
 	return b, len(b.Records) > 0
+}
+
+// correct puts a record's stamp right. The record is the caller's own copy.
+func (s *Store) correct(r *field.Record) {
+	if r.At.Trust == field.Estimated {
+		r.At = s.opt.Correct(r.At)
+	}
 }
 
 // room says whether one more record of the given size fits.

@@ -21,7 +21,12 @@ type Options struct {
 	HeadLimit    int64              // bytes of memory for what is not on flash; default 16 MiB
 	Destinations []string           // whom records are owed to, at most MaxDestinations; one that is new is owed nothing before it
 	Now          func() field.Stamp // stamps the store's own events; default the system's clock
-	Log          *slog.Logger       // default slog.Default
+
+	// Correct puts a stamp that was taken before the clock could be believed right, as far as is known by now; default
+	// none. Records pass it when they leave, never when they come: what is stored stays as it was taken.
+	Correct func(field.Stamp) field.Stamp
+
+	Log *slog.Logger // default slog.Default
 }
 
 // Bounds of the options and of what the store takes.
@@ -56,6 +61,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Now == nil {
 		o.Now = func() field.Stamp { return field.Stamp{Wall: time.Now().UnixMilli()} }
+	}
+	if o.Correct == nil {
+		o.Correct = func(at field.Stamp) field.Stamp { return at }
 	}
 	if o.Log == nil {
 		o.Log = slog.Default()

@@ -157,6 +157,7 @@ func (s *Store) Export(ctx context.Context, destination string, do func(epoch ui
 			if err := ctx.Err(); err != nil {
 				return err
 			}
+			s.correct(&heads[i].rec)
 			if err := do(heads[i].epoch, heads[i].rec); err != nil {
 				return err
 			}
@@ -190,6 +191,7 @@ func (s *Store) exportBucket(ctx context.Context, f *flash, st *stream, k *bucke
 				return err
 			}
 			if blk.pos[i] >= at && s.owes(st, blk.pos[i], blk.owed[i]&who) {
+				s.correct(&blk.records[i]) // this block is nobody else's
 				if err := do(k.epoch, blk.records[i]); err != nil {
 					return err
 				}

@@ -145,7 +145,7 @@ func runDaemon(c *cli) error {
 func (d *daemon) bufferOptions(dir string) buffer.Options {
 	o := buffer.Options{
 		Dir: dir, Limit: d.config.Buffer.Limit, Keep: d.config.Buffer.Keep, Commit: d.config.Buffer.Commit,
-		DurableFirst: d.config.Buffer.DurableFirst, Now: d.clock.Stamp, Log: d.log,
+		DurableFirst: d.config.Buffer.DurableFirst, Now: d.clock.Stamp, Correct: d.clock.Correct, Log: d.log,
 	}
 	for _, p := range d.config.Platforms {
 		o.Destinations = append(o.Destinations, p.Name)
