@@ -26,7 +26,8 @@ var mayImport = []struct {
 	{"adapters/dlt645", []string{"adapters/field", "adapters/link"}},
 	{"adapters/iec62056", []string{"adapters/field", "adapters/link"}},
 	{"adapters/serial", []string{"adapters/field", "adapters/link"}},
-	{"adapters/ble", []string{"adapters/field"}},
+	{"adapters/ble", []string{"adapters/field", "adapters/ble/advert"}},
+	{"adapters/ble/advert", []string{"adapters/field"}},
 	{"adapters", []string{"adapters/..."}},
 	{"buffer", []string{"adapters/field"}},
 	{"systemd", nil},
@@ -57,6 +58,7 @@ var soleImporters = []struct {
 	{"github.com/goburrow/modbus", []string{"adapters/modbus"}, "its codec is under test: a simulator must not share it"},
 	{"github.com/prometheus/client_golang", []string{"gatewayd/health"}, "packages count with plain atomics in their Stats"},
 	{"github.com/coreos/go-systemd", []string{"systemd"}, "the rest of the house runs without a service manager"},
+	{"github.com/godbus/dbus", []string{"adapters/ble", "testbench/..."}, "one place speaks to BlueZ"},
 	{"github.com/pelletier/go-toml", []string{"adapters/profile/...", "gatewayd/config"}, "one place reads files that people write"},
 }
 
