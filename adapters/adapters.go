@@ -28,7 +28,7 @@ type Kind struct {
 func Kinds() []Kind {
 	wired := []string{"port", "host"}
 	return []Kind{
-		{Name: "modbus", Title: "Modbus RTU, Modbus TCP, RTU over TCP", Lines: wired},
+		{Name: "modbus", Title: "Modbus RTU, ASCII, TCP, and RTU or ASCII over TCP", Lines: wired},
 		{Name: "dlt645", Title: "DL/T 645 meters", Lines: wired, Later: true},
 		{Name: "iec62056", Title: "IEC 62056-21 meters", Lines: wired, Later: true},
 		{Name: "mbus", Title: "M-Bus meters", Lines: wired, Later: true},
@@ -38,7 +38,7 @@ func Kinds() []Kind {
 }
 
 // Open makes the driver of a protocol on a line. With a nil line the driver binds devices and does nothing else.
-// framing is that of the line, "rtu" or "tcp"; protocols with one framing ignore it. The error says what is allowed.
+// framing is that of the line, "rtu", "ascii" or "tcp"; protocols with one framing ignore it. The error says what is allowed.
 func Open(protocol string, line link.Line, framing string) (field.Driver, error) {
 	switch protocol {
 	case "modbus":

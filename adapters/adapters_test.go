@@ -30,7 +30,7 @@ func TestOpen(t *testing.T) {
 	if _, err := Open("modbos", nil, "rtu"); err == nil || !strings.Contains(err.Error(), "modbus") {
 		t.Errorf("an unknown protocol: error %v, want one that names modbus", err)
 	}
-	if _, err := Open("modbus", nil, "ascii"); err == nil || !strings.Contains(err.Error(), `"rtu"`) {
+	if _, err := Open("modbus", nil, "asci"); err == nil || !strings.Contains(err.Error(), "rtu, tcp, ascii") {
 		t.Errorf("an unknown framing: error %v, want one that names rtu", err)
 	}
 }

@@ -8,7 +8,8 @@ import (
 	"edgegateway/adapters/field"
 )
 
-// space is one of the four address spaces of a device. They are separate: input 5 is not holding 5.
+// space is one of the address spaces of a device. They are separate: input 5 is not holding 5. The queues of fifo are
+// read by the address of their pointer register (Modbus Application Protocol V1.1b3, 6.18).
 type space uint8
 
 const (
@@ -16,9 +17,13 @@ const (
 	discrete
 	input
 	holding
+	fifo
 )
 
-var spaceNames = [...]string{"coil", "discrete", "input", "holding"}
+// mostQueued is how many registers a queue can hold.
+const mostQueued = 31
+
+var spaceNames = [...]string{"coil", "discrete", "input", "holding", "fifo"}
 
 func (s space) String() string { return spaceNames[s] }
 
@@ -29,7 +34,7 @@ func (s space) bits() bool { return s <= discrete }
 func (s space) writable() bool { return s == coil || s == holding }
 
 // function is the code that reads the space.
-func (s space) function() byte { return [...]byte{1, 2, 4, 3}[s] }
+func (s space) function() byte { return [...]byte{1, 2, 4, 3, 24}[s] }
 
 // span is a run of addresses in one space: registers, or bits.
 type span struct {
@@ -51,21 +56,25 @@ func (s span) String() string {
 }
 
 // addressHint is what an address may look like.
-const addressHint = `an address is "coil 0", "discrete 7", "input 72", "holding 200" or "holding 210 bit 3", counted from 0 as on the wire`
+const addressHint = `an address is "coil 0", "discrete 7", "input 72", "holding 200", "holding 210 bit 3" or "fifo 1240 entry 0", counted from 0 as on the wire`
 
 // addressError says what is wrong with a tag's address.
 type addressError struct{ problem, hint string }
 
 func (e *addressError) Error() string { return e.problem + " (" + e.hint + ")" }
 
-// parseAt reads a tag's address. bit is -1 when none is named.
+// parseAt reads a tag's address. bit is that of a register, or the entry of a queue; -1 when none is named.
 func parseAt(at string) (sp space, start, bit int, err *addressError) {
 	words := strings.Fields(at)
 	if len(words) == 0 {
 		return 0, 0, 0, &addressError{"the address is missing", addressHint}
 	}
 	sp, ok := spaceOf(words[0])
-	if !ok || len(words) != 2 && (len(words) != 4 || words[2] != "bit") {
+	part, most := "bit", uint64(15)
+	if sp == fifo {
+		part, most = "entry", mostQueued-1
+	}
+	if !ok || len(words) != 2 && (len(words) != 4 || words[2] != part) {
 		return 0, 0, 0, &addressError{"this is no address", guessAddress(at)}
 	}
 	start, ok = parseNumber(words[1], 65535)
@@ -81,7 +90,10 @@ func parseAt(at string) (sp space, start, bit int, err *addressError) {
 	if sp.bits() {
 		return 0, 0, 0, &addressError{"a " + sp.String() + " is a single bit already", fmt.Sprintf("write %q", sp.String()+" "+words[1])}
 	}
-	bit, ok = parseNumber(words[3], 15)
+	bit, ok = parseNumber(words[3], most)
+	if !ok && sp == fifo {
+		return 0, 0, 0, &addressError{"a queue has no entry " + words[3], fmt.Sprintf("entries are 0 (the oldest) to %d; without one it is how many there are", mostQueued-1)}
+	}
 	if !ok {
 		return 0, 0, 0, &addressError{"a register has no bit " + words[3], "bits are 0 (the lowest) to 15"}
 	}

@@ -2,6 +2,7 @@ package modbus
 
 import (
 	"encoding/binary"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -13,7 +14,7 @@ import (
 
 // TestConformance runs the seam's suite over both framings.
 func TestConformance(t *testing.T) {
-	for _, framing := range []Framing{RTU, TCP} {
+	for _, framing := range []Framing{RTU, TCP, ASCII} {
 		t.Run(framing.String(), func(t *testing.T) { fieldtest.Run(t, subject(framing)) })
 	}
 }
@@ -48,6 +49,10 @@ func subject(framing Framing) fieldtest.Subject {
 				answer[0]++
 				return answer
 			}
+			if framing == ASCII {
+				unit, pdu := unwrap(framing, answer)
+				return ascii(append([]byte{unit + 1}, pdu...))
+			}
 			answer[0]++
 			return seal(answer[:len(answer)-2])
 		},
@@ -67,6 +72,10 @@ func unwrap(f Framing, adu []byte) (unit byte, pdu []byte) {
 	if f == TCP {
 		return adu[6], adu[7:]
 	}
+	if f == ASCII {
+		b := unhex(string(adu[1 : len(adu)-2]))
+		return b[0], b[1 : len(b)-1]
+	}
 	return adu[0], adu[1 : len(adu)-2]
 }
 
@@ -76,7 +85,20 @@ func wrap(f Framing, request, pdu []byte) []byte {
 		binary.BigEndian.PutUint16(adu[4:], uint16(len(pdu)+1))
 		return adu
 	}
+	if f == ASCII {
+		unit, _ := unwrap(f, request)
+		return ascii(append([]byte{unit}, pdu...))
+	}
 	return seal(append([]byte{request[0]}, pdu...))
+}
+
+// ascii makes the frame of ASCII mode: the LRC is what the sum of all bytes lacks of 256.
+func ascii(b []byte) []byte {
+	var sum byte
+	for _, c := range b {
+		sum += c
+	}
+	return fmt.Appendf(nil, ":%X%02X\r\n", b, -sum)
 }
 
 // seal appends the CRC of the specification's appendix (polynomial A001), bit by bit.

@@ -37,11 +37,11 @@ func (s *Station) Cost(name string) field.Cost {
 // answerSize is how many bytes the answer to the read of a span has on the wire.
 func (d *Driver) answerSize(where span) int {
 	data := 2 * where.count
-	if where.space.bits() {
+	switch {
+	case where.space == fifo:
+		data = 3 + 2*mostQueued // as many as it can hold
+	case where.space.bits():
 		data = (where.count + 7) / 8
 	}
-	if d.framing == TCP {
-		return headerSize + 2 + data
-	}
-	return 5 + data
+	return d.framing.size(2 + data)
 }

@@ -15,6 +15,11 @@ func Describe(framing Framing, sent bool, frame []byte) string {
 	switch {
 	case framing == TCP && len(frame) > headerSize && int(binary.BigEndian.Uint16(frame[4:])) == len(frame)-6:
 		unit, pdu = frame[6], frame[headerSize:]
+	case framing == ASCII:
+		var ok bool
+		if unit, pdu, ok = fromASCII(frame); !ok {
+			return "no whole frame"
+		}
 	case framing == RTU && len(frame) >= 4 && whole(frame):
 		unit, pdu = frame[0], frame[1:len(frame)-2]
 	default:
@@ -35,6 +40,9 @@ func describePDU(sent bool, pdu []byte) string {
 	code := pdu[0]
 	if code&exceptionBit != 0 && len(pdu) > 1 {
 		return fmt.Sprintf("exception %d (%s)", pdu[1], exceptionName(pdu[1]))
+	}
+	if s := describeOther(sent, pdu); s != "" {
+		return s
 	}
 	space, unit := "", "registers"
 	switch code {
@@ -69,4 +77,31 @@ func describePDU(sent bool, pdu []byte) string {
 		return fmt.Sprintf("%s %s %d, %d %s", verb, space, address, last, unit)
 	}
 	return fmt.Sprintf("%s %s %d = %#04x", verb, space, address, last)
+}
+
+// describeOther describes the functions that move neither registers nor bits; "" for those that do.
+func describeOther(sent bool, pdu []byte) string {
+	switch code := pdu[0]; {
+	case code == funcReportServerID && sent:
+		return "report server id"
+	case code == funcReportServerID && len(pdu) >= 2:
+		return fmt.Sprintf("server id, %d bytes", len(pdu)-2)
+	case code == funcEncapsulated && len(pdu) >= 2 && pdu[1] == meiDeviceID:
+		if sent {
+			return "read device identification"
+		}
+		return fmt.Sprintf("device identification, %d bytes", len(pdu)-2)
+	case code == modbus.FuncCodeReadFIFOQueue && sent && len(pdu) >= 3:
+		return fmt.Sprintf("read fifo %d", binary.BigEndian.Uint16(pdu[1:]))
+	case code == modbus.FuncCodeReadFIFOQueue && len(pdu) >= 5:
+		return fmt.Sprintf("fifo, %d registers", binary.BigEndian.Uint16(pdu[3:]))
+	case code == modbus.FuncCodeMaskWriteRegister && len(pdu) >= 7:
+		verb := "write"
+		if !sent {
+			verb = "confirmed"
+		}
+		return fmt.Sprintf("%s holding %d, and %#04x, or %#04x", verb, binary.BigEndian.Uint16(pdu[1:]),
+			binary.BigEndian.Uint16(pdu[3:]), binary.BigEndian.Uint16(pdu[5:]))
+	}
+	return ""
 }

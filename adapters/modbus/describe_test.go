@@ -24,7 +24,11 @@ func TestDescribe(t *testing.T) {
 		{modbus.TCP, false, "00 07 00 00 00 06 FF 06 00 C8 01 A9", "unit 255: confirmed holding 200 = 0x01a9"},
 		{modbus.TCP, false, "00 07 00 00 00 07 01 04 04 43 66 33 34", "unit 1: 4 bytes of input"},
 		{modbus.TCP, false, "00 07 00 00 00 09 01 04 04 43 66 33 34", "no whole frame"},
-		{modbus.TCP, true, "00 07 00 00 00 05 01 2B 0E 01 00", "unit 1: function 43, 3 bytes"},
+		{modbus.TCP, true, "00 07 00 00 00 05 01 2B 0E 01 00", "unit 1: read device identification"},
+		{modbus.TCP, true, "00 07 00 00 00 03 01 07 00", "unit 1: function 7, 1 bytes"},
+		{modbus.ASCII, true, hex.EncodeToString([]byte(":1103006B00037E\r\n")), "unit 17: read holding 107, 3 registers"},
+		{modbus.ASCII, true, hex.EncodeToString([]byte(":1103006B00037F\r\n")), "no whole frame"},
+		{modbus.RTU, true, "01 16 00 04 00 F2 00 25 67 EE", "unit 1: write holding 4, and 0x00f2, or 0x0025"},
 	} {
 		frame, err := hex.DecodeString(strings.ReplaceAll(c.frame, " ", ""))
 		if err != nil {

@@ -1,5 +1,5 @@
-// Package modbus reads and writes devices on Modbus RTU, Modbus TCP and RTU over TCP: it plans which registers are
-// asked for together, decodes what comes back, and learns what a device refuses.
+// Package modbus reads and writes devices on Modbus RTU, ASCII and TCP, and on the first two over TCP: it plans which
+// registers are asked for together, decodes what comes back, and learns what a device refuses.
 //
 //	field.Device ── Bind ──▶ Station: points ── plan ──▶ blocks ── ask ──▶ link.Line
 //	                            ▲                          │

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/goburrow/modbus"
@@ -16,36 +18,57 @@ import (
 // Framing is the way in which PDUs are packed on a line.
 type Framing uint8
 
-// The framings. RTU is for serial lines and for RTU over TCP; TCP is Modbus TCP, with its MBAP header.
+// The framings. RTU and ASCII are for serial lines and for serial servers that hand frames through; TCP is Modbus TCP,
+// with its MBAP header.
 const (
 	RTU Framing = iota
 	TCP
+	ASCII
 )
 
-// ParseFraming reads the configuration's word for a framing: "rtu" or "tcp".
+var framingNames = [...]string{"rtu", "tcp", "ascii"}
+
+// ParseFraming reads the configuration's word for a framing: "rtu", "tcp" or "ascii".
 func ParseFraming(s string) (Framing, error) {
-	switch s {
-	case "rtu":
-		return RTU, nil
-	case "tcp":
-		return TCP, nil
+	if i := slices.Index(framingNames[:], s); i >= 0 {
+		return Framing(i), nil
 	}
-	return 0, fmt.Errorf("framing %q is not known: allowed are \"rtu\" and \"tcp\"", s)
+	return 0, fmt.Errorf("framing %q is not known: allowed are %s", s, strings.Join(framingNames[:], ", "))
 }
 
 // String is the configuration's word.
-func (f Framing) String() string {
-	if f == TCP {
-		return "tcp"
+func (f Framing) String() string { return framingNames[f] }
+
+// pdu gives the part of a whole frame that says something, from the function code on. The frame is intact.
+func (f Framing) pdu(adu []byte) []byte {
+	switch f {
+	case TCP:
+		return adu[headerSize:]
+	case ASCII:
+		_, pdu, _ := fromASCII(adu)
+		return pdu
+	default:
+		return adu[1 : len(adu)-2]
 	}
-	return "rtu"
+}
+
+// size is how many bytes a frame with a PDU of the given length has on the wire.
+func (f Framing) size(pdu int) int {
+	switch f {
+	case TCP:
+		return headerSize + pdu
+	case ASCII:
+		return asciiOverhead + 2*pdu
+	default:
+		return 3 + pdu
+	}
 }
 
 // Options are a line's settings; the zero value serves.
 type Options struct {
 	// Timeout for one answer of a device that does not state its own; 1 s by default.
 	Timeout time.Duration
-	// Guard is how long after an unanswered request its answer may still come in; 1 s by default. RTU only.
+	// Guard is how long after an unanswered request its answer may still come in; 1 s by default. Not on TCP.
 	Guard time.Duration
 }
 
@@ -82,8 +105,11 @@ func New(line link.Line, framing Framing, options Options) *Driver {
 	}
 	d := &Driver{line: line, framing: framing, options: options}
 	d.find, d.stray = d.findRTU, d.findStray
-	if framing == TCP {
+	switch framing {
+	case TCP:
 		d.find = d.findTCP
+	case ASCII:
+		d.find, d.stray = d.findASCII, d.findStrayASCII
 	}
 	return d
 }
@@ -92,6 +118,11 @@ func New(line link.Line, framing Framing, options Options) *Driver {
 func (d *Driver) packager(unit byte) modbus.Packager {
 	if d.framing == TCP {
 		h := modbus.NewTCPClientHandler("")
+		h.SlaveId = unit
+		return h
+	}
+	if d.framing == ASCII {
+		h := modbus.NewASCIIClientHandler("")
 		h.SlaveId = unit
 		return h
 	}

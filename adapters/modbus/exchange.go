@@ -25,9 +25,8 @@ const echoMemory = 16
 // exchange sends a packed request of one unit and gives back the packed answer: checked for unit, function, size and
 // checksum, normal or exception. Its error wraps field.ErrSilent, field.ErrLine or is the context's.
 func (d *Driver) exchange(ctx context.Context, s *Station, adu []byte) ([]byte, error) {
-	pdu := adu[1 : len(adu)-2]
+	pdu := d.framing.pdu(adu)
 	if d.framing == TCP {
-		pdu = adu[headerSize:]
 		d.lastID++
 		binary.BigEndian.PutUint16(adu, d.lastID)
 	}
@@ -101,7 +100,7 @@ func (d *Driver) awaitStray(ctx context.Context, s *Station) error {
 func (d *Driver) failed(ctx context.Context, s *Station, err error) error {
 	var down *link.DownError
 	var garbage *link.GarbageError
-	if d.framing == RTU && !errors.As(err, &down) {
+	if d.framing != TCP && !errors.As(err, &down) {
 		d.late = append(d.late, lateness{d.asked.unit, d.asked.pdu[0], time.Now().Add(d.options.Guard)})
 	}
 	switch {

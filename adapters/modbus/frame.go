@@ -13,6 +13,7 @@ const (
 	exceptionSize = 5   // of a whole RTU frame: unit, function, code, CRC
 	headerSize    = 7   // of MBAP: transaction, protocol, length, unit
 	maxLength     = 254 // of what MBAP's length counts: unit and PDU
+	mostPDU       = 253 // bytes (Modbus Application Protocol V1.1b3, 4.1)
 )
 
 // question is what was sent last, and so what an answer must look like.
@@ -21,7 +22,7 @@ type question struct {
 	pdu      []byte // the part of adu from the function code on, without a CRC
 	packager modbus.Packager
 	unit     byte
-	answer   int    // size of a normal answer's PDU, by what was asked for
+	answer   int    // size of a normal answer's PDU, by what was asked for; 0 where the answer itself tells it
 	same     int    // how much of the PDU the answer repeats: a write's address, and value or quantity
 	twin     bool   // the whole answer is the request again (functions 5 and 6), so an echo looks like it
 	fault    string // what was wrong with the last answer that was no answer to this; "" when none came
@@ -32,7 +33,10 @@ type question struct {
 // ask makes the question that adu asks.
 func ask(adu, pdu []byte, unit byte, packager modbus.Packager) question {
 	q := question{adu: adu, pdu: pdu, unit: unit, packager: packager}
-	quantity := int(binary.BigEndian.Uint16(pdu[3:]))
+	quantity := 0
+	if len(pdu) >= 5 {
+		quantity = int(binary.BigEndian.Uint16(pdu[3:]))
+	}
 	switch pdu[0] {
 	case modbus.FuncCodeReadCoils, modbus.FuncCodeReadDiscreteInputs:
 		q.answer = 2 + (quantity+7)/8
@@ -40,6 +44,11 @@ func ask(adu, pdu []byte, unit byte, packager modbus.Packager) question {
 		q.answer = 2 + 2*quantity
 	case modbus.FuncCodeWriteSingleCoil, modbus.FuncCodeWriteSingleRegister:
 		q.answer, q.same, q.twin = 5, 5, true
+	case modbus.FuncCodeMaskWriteRegister:
+		q.answer, q.same, q.twin = 7, 7, true
+	case modbus.FuncCodeReadFIFOQueue, funcReportServerID: // nothing of the answer is known before
+	case funcEncapsulated:
+		q.same = 3 // the type of the interface and the code of the device identification
 	default: // 15 and 16
 		q.answer, q.same = 5, 5
 	}
@@ -52,13 +61,25 @@ func (q *question) fits(pdu []byte) bool {
 		n := min(len(pdu), q.same)
 		return bytes.Equal(pdu[:n], q.pdu[:n])
 	}
-	return len(pdu) < 2 || int(pdu[1]) == q.answer-2
+	return q.answer == 0 || len(pdu) < 2 || int(pdu[1]) == q.answer-2
+}
+
+// whole says whether the PDU is the normal answer in full, no more and no less.
+func (q *question) whole(pdu []byte) bool {
+	size, known := q.answer, true
+	if size == 0 {
+		size, known = answerLength(pdu)
+	}
+	return known && len(pdu) == size && q.fits(pdu)
 }
 
 // mismatch describes a PDU of the right function that does not fit.
 func (q *question) mismatch(pdu []byte) string {
 	if q.same > 0 {
 		return fmt.Sprintf("the device confirmed another write: % x instead of % x", pdu[1:min(len(pdu), 5)], q.pdu[1:5])
+	}
+	if q.answer == 0 {
+		return fmt.Sprintf("the answer to function %d is torn", q.pdu[0])
 	}
 	return fmt.Sprintf("the device answered %d bytes where %d were asked for", len(pdu)-2, q.answer-2)
 }
@@ -115,8 +136,12 @@ func (q *question) sizeAt(b []byte) int {
 	case q.pdu[0] | exceptionBit:
 		return exceptionSize
 	case q.pdu[0]:
-		if q.fits(b[1:min(len(b), q.answer+1)]) {
-			return q.answer + 3
+		size := q.answer
+		if size == 0 {
+			size, _ = answerLength(b[1:])
+		}
+		if size <= mostPDU && q.fits(b[1:min(len(b), size+1)]) {
+			return size + 3
 		}
 	}
 	return 0
@@ -126,24 +151,29 @@ func (q *question) sizeAt(b []byte) int {
 // unit and the function asked, but not to this question; else one byte.
 func (q *question) passOver(b []byte) int {
 	size := frameSize(b)
-	if b[1] != q.pdu[0] || size == 0 || len(b) < size || !q.intact(b[:size]) {
+	if b[1] != q.pdu[0] || size <= 0 || len(b) < size || !q.intact(b[:size]) {
 		return 1
 	}
 	q.fault = q.mismatch(b[1 : size-2])
 	return size
 }
 
-// frameSize gives the size of an RTU answer by its own header, 0 when it cannot be told.
+// frameSize gives the size of an RTU answer by its own header, 0 when that cannot be told yet, -1 when there is no such
+// frame.
 func frameSize(b []byte) int {
-	switch {
-	case len(b) < 3:
+	if len(b) < 3 {
 		return 0
-	case b[1]&exceptionBit != 0:
-		return exceptionSize
-	case b[1] <= modbus.FuncCodeReadInputRegisters || b[1] == modbus.FuncCodeReadWriteMultipleRegisters:
-		return 5 + int(b[2])
-	default:
+	}
+	length, known := answerLength(b[1:])
+	switch {
+	case length == 0:
 		return 8
+	case length > mostPDU:
+		return -1
+	case !known:
+		return 0
+	default:
+		return length + 3
 	}
 }
 
@@ -163,8 +193,11 @@ func (d *Driver) findStray(got []byte) (answer []byte, skip, missing int, err er
 			continue
 		}
 		size := frameSize(b)
+		if size < 0 {
+			continue
+		}
 		if size == 0 {
-			return nil, i, exceptionSize - len(b), nil
+			return nil, i, max(1, exceptionSize-len(b)), nil
 		}
 		if len(b) < size {
 			return nil, i, size - len(b), nil
@@ -207,7 +240,7 @@ func (d *Driver) findTCP(got []byte) (answer []byte, skip, missing int, err erro
 		case pdu[0] != q.pdu[0]:
 			q.fault = fmt.Sprintf("the device answered function %d instead of %d", pdu[0], q.pdu[0])
 		default:
-			if len(pdu) != q.answer || !q.fits(pdu) {
+			if !q.whole(pdu) {
 				q.fault = q.mismatch(pdu)
 			} else {
 				q.fault = ""

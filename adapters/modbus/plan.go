@@ -38,12 +38,17 @@ type block struct {
 
 // cost is what a request and a byte cost on a line.
 type cost struct {
-	char    time.Duration // of one character; 0 on TCP, where only limits bound a block
-	request time.Duration // of one more request: its 8 bytes, the answer's 5, both silences or the device's turnaround
+	char    time.Duration // of one byte; 0 on TCP, where only limits bound a block
+	request time.Duration // of one more request: its frame, the empty answer's, both silences or the device's turnaround
 }
 
-func newCost(t link.Timing, turnaround time.Duration) cost {
-	return cost{char: t.Char, request: 13*t.Char + max(t.Silence, turnaround) + t.Silence}
+func newCost(f Framing, t link.Timing, turnaround time.Duration) cost {
+	bare := time.Duration(f.size(5)+f.size(2)) * t.Char
+	c := cost{char: t.Char, request: bare + max(t.Silence, turnaround) + t.Silence}
+	if f == ASCII {
+		c.char *= 2 // two characters a byte
+	}
+	return c
 }
 
 // through says that reading n addresses which nobody asked for is cheaper than one more request.
@@ -57,7 +62,7 @@ func (c cost) through(sp space, n int) bool {
 
 // plan covers the points, which are sorted, with the fewest blocks that the line's cost, the limits of each space and
 // the holes allow. No point is split, and none is left out but those that the device refused.
-func plan(points []*point, c cost, limit [4]int, holes []span) []block {
+func plan(points []*point, c cost, limit [5]int, holes []span) []block {
 	var blocks []block
 	var b *block
 	for _, p := range points {
@@ -77,6 +82,9 @@ func plan(points []*point, c cost, limit [4]int, holes []span) []block {
 
 // takes says that the block can grow up to p.
 func (b *block) takes(p *point, c cost, limit int, holes []span) bool {
+	if p.space == fifo && p.start != b.start { // each queue is read by itself
+		return false
+	}
 	if p.space != b.space || max(b.end(), p.end())-b.start > limit {
 		return false
 	}

@@ -51,7 +51,7 @@ func TestPlan(t *testing.T) {
 		tags       []string
 		timing     link.Timing
 		turnaround time.Duration
-		limit      [4]int
+		limit      [5]int
 		holes      string
 		want       string
 	}{
@@ -82,7 +82,7 @@ func TestPlan(t *testing.T) {
 				t.Fatal(problem)
 			}
 		}
-		if got := spans(plan(points(t, c.tags...), newCost(c.timing, c.turnaround), c.limit, holes)); got != c.want {
+		if got := spans(plan(points(t, c.tags...), newCost(RTU, c.timing, c.turnaround), c.limit, holes)); got != c.want {
 			t.Errorf("%s: %s, want %s", c.name, got, c.want)
 		}
 	}
@@ -109,7 +109,7 @@ func TestPlanHolds(t *testing.T) {
 			}
 		}
 		g.sort()
-		c := newCost([]link.Timing{{}, timing(9600), timing(115200)}[rng.IntN(3)], time.Duration(rng.IntN(20))*time.Millisecond)
+		c := newCost(RTU, []link.Timing{{}, timing(9600), timing(115200)}[rng.IntN(3)], time.Duration(rng.IntN(20))*time.Millisecond)
 		blocks := plan(g.points, c, s.limit, q.holes)
 		covered := map[*point]int{}
 		for _, b := range blocks {

@@ -18,6 +18,7 @@ type point struct {
 	typ      wireType
 	order    order
 	bit      int    // of a register; -1 for the whole
+	entry    int    // of a queue; -1 for how many there are in it
 	mask     uint64 // bits of the raw value that count
 	null     []uint64
 	nullText []string
@@ -43,6 +44,10 @@ func newPoint(tag field.Tag) (*point, []error) {
 	p.span, p.bit = span{sp, start, 1}, bit
 
 	name := tag.Type
+	if sp == fifo {
+		p.bit, p.entry = -1, bit
+		bit = -1
+	}
 	if name == "" && at == nil && (sp.bits() || bit >= 0) {
 		name = "bool"
 	}
@@ -68,6 +73,9 @@ func newPoint(tag field.Tag) (*point, []error) {
 	}
 	if known && !sp.bits() && typ.form != formString {
 		p.count = typ.words
+	}
+	if known && at == nil && sp == fifo && typ.words != 1 {
+		fault("type", name, "an entry of a queue is one register", `write "int16", "uint16" or "bcd16"`)
 	}
 	if at == nil && p.end() > 65536 {
 		fault("at", tag.At, fmt.Sprintf("a value of %d registers ends beyond the last address", p.count), "addresses are 0 to 65535")
@@ -188,6 +196,19 @@ func (p *point) decode(data []byte) (field.Value, field.Quality) {
 		return p.decodeText(data)
 	}
 	return p.value(p.order.join(data))
+}
+
+// queued reads what function 24 gave of a queue: behind the low byte of its byte count, how many registers there are,
+// then these. An entry that is not there has no value.
+func (p *point) queued(data []byte) (field.Value, field.Quality) {
+	at := 1
+	if p.entry >= 0 {
+		at += 2 + 2*p.entry
+	}
+	if len(data) < at+2 {
+		return field.Value{}, field.Invalid
+	}
+	return p.decode(data[at : at+2])
 }
 
 // value reads the raw value.

@@ -24,16 +24,17 @@ type quirks struct {
 	pause                  time.Duration // of rest that the device needs after an answer
 	turnaround             time.Duration // that it needs for an answer, for the bus budget until it was measured; 0 for unknown
 	writeMultiple          bool          // single registers and coils are written with functions 16 and 15
+	writeMask              bool          // bits of a register are written with function 22, which leaves the others alone
 	writeReadback          bool          // registers are written with function 23, which reads back what was written
 }
 
 // limits are what one read of each space may ask for.
-func (q quirks) limits() [4]int {
-	return [4]int{coil: q.maxCoils, discrete: q.maxCoils, input: q.maxRegisters, holding: q.maxRegisters}
+func (q quirks) limits() [5]int {
+	return [5]int{coil: q.maxCoils, discrete: q.maxCoils, input: q.maxRegisters, holding: q.maxRegisters, fifo: 1}
 }
 
 // quirkNames are those that parseQuirks knows.
-var quirkNames = [...]string{"holes", "max_coils", "max_registers", "pause", "turnaround", "write_multiple", "write_readback"}
+var quirkNames = [...]string{"holes", "max_coils", "max_registers", "pause", "turnaround", "write_mask", "write_multiple", "write_readback"}
 
 func parseQuirks(given map[string]string) (quirks, []error) {
 	q := quirks{maxRegisters: maxRegisters, maxCoils: maxCoils}
@@ -54,6 +55,8 @@ func parseQuirks(given map[string]string) (quirks, []error) {
 			problem, hint = parseDuration(value, &q.turnaround)
 		case "write_multiple":
 			problem, hint = parseFlag(value, &q.writeMultiple)
+		case "write_mask":
+			problem, hint = parseFlag(value, &q.writeMask)
 		case "write_readback":
 			problem, hint = parseFlag(value, &q.writeReadback)
 		default:

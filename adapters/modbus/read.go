@@ -178,7 +178,9 @@ func (r *reading) take(b *block, data []byte) {
 		at := p.start - b.start
 		var v field.Value
 		var q field.Quality
-		if p.space.bits() {
+		if p.space == fifo {
+			v, q = p.queued(data)
+		} else if p.space.bits() {
 			v, q = p.value(uint64(data[at/8] >> (at % 8) & 1))
 		} else {
 			v, q = p.decode(data[2*at : 2*(at+p.count)])

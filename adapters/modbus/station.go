@@ -26,7 +26,7 @@ type Station struct {
 	lessons
 	stats stats
 
-	limit       [4]int        // of what one read of a space may ask for: the quirks', or less where the device refused that
+	limit       [5]int        // of what one read of a space may ask for: the quirks', or less where the device refused that
 	plannedWith time.Duration // turnaround that the plan was made for
 }
 
@@ -66,12 +66,18 @@ func (s *Station) Probe(ctx context.Context) error {
 
 // request packs the read of a span.
 func (s *Station) request(where span) []byte {
-	data := make([]byte, 4)
-	binary.BigEndian.PutUint16(data, uint16(where.start))
-	binary.BigEndian.PutUint16(data[2:], uint16(where.count))
-	adu, err := s.packager.Encode(&modbus.ProtocolDataUnit{FunctionCode: where.space.function(), Data: data})
+	data := binary.BigEndian.AppendUint16(nil, uint16(where.start))
+	if where.space != fifo { // the queue at an address is read with all that it holds
+		data = binary.BigEndian.AppendUint16(data, uint16(where.count))
+	}
+	return s.pack(where.space.function(), data...)
+}
+
+// pack makes the frame of a short request.
+func (s *Station) pack(function byte, data ...byte) []byte {
+	adu, err := s.packager.Encode(&modbus.ProtocolDataUnit{FunctionCode: function, Data: data})
 	if err != nil {
-		panic(err) // goburrow refuses only what is longer than a frame, and this is four bytes
+		panic(err) // goburrow refuses only what is longer than a frame
 	}
 	return adu
 }
@@ -82,10 +88,7 @@ func (s *Station) fetch(ctx context.Context, adu []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	pdu := answer[1 : len(answer)-2]
-	if s.driver.framing == TCP {
-		pdu = answer[headerSize:]
-	}
+	pdu := s.driver.framing.pdu(answer)
 	if pdu[0]&exceptionBit != 0 {
 		s.stats.exceptions.Add(1)
 		return nil, refusal(pdu[1])
@@ -124,7 +127,7 @@ func (s *Station) answered(turnaround time.Duration) {
 // replan makes every group's blocks from what is known of the device by now. The groups' shapes stay as they are.
 func (s *Station) replan() {
 	s.plannedWith = s.stats.turnaround()
-	c := newCost(s.driver.line.Timing(), s.plannedWith)
+	c := newCost(s.driver.framing, s.driver.line.Timing(), s.plannedWith)
 	holes := s.allHoles()
 	for i := range s.groups {
 		g := &s.groups[i]

@@ -3,6 +3,7 @@ package modbus
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -75,7 +76,11 @@ func (s *Station) writeRegisters(ctx context.Context, p *point, v field.Value) e
 		if err != nil {
 			return err
 		}
-		if whole := ones(len(data)); p.mask&whole != whole {
+		whole := ones(len(data))
+		if p.mask&whole != whole && p.count == 1 && s.quirks.writeMask {
+			return s.confirmed(s.writeMasked(ctx, p, raw))
+		}
+		if p.mask&whole != whole {
 			rest, err := s.fetch(ctx, s.request(p.span))
 			if err != nil {
 				return fmt.Errorf("reading what stands beside the value, before writing it: %w", err)
@@ -85,6 +90,19 @@ func (s *Station) writeRegisters(ctx context.Context, p *point, v field.Value) e
 		p.order.cut(raw, data)
 	}
 	return s.confirmed(s.send(ctx, p.span, data))
+}
+
+// writeMasked sets the point's bits of one register and leaves the others to the device, which does not let anybody in
+// between (Modbus Application Protocol V1.1b3, 6.16).
+func (s *Station) writeMasked(ctx context.Context, p *point, raw uint64) error {
+	if err := s.learnEcho(ctx); err != nil {
+		return err
+	}
+	var set, keep [2]byte
+	p.order.cut(raw&p.mask, set[:])
+	p.order.cut(^p.mask, keep[:])
+	_, err := s.client(ctx).MaskWriteRegister(uint16(p.start), binary.BigEndian.Uint16(keep[:]), binary.BigEndian.Uint16(set[:]))
+	return err
 }
 
 // send writes registers with the function that suits them and the device.

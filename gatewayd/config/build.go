@@ -38,8 +38,8 @@ const (
 
 // The framings of a line, Modbus frames on it. The first of its kind is the default.
 var (
-	portFramings = []string{"rtu"}
-	hostFramings = []string{"tcp", "rtu"}
+	portFramings = []string{"rtu", "ascii"}
+	hostFramings = []string{"tcp", "rtu", "ascii"}
 )
 
 // runsOn says whether this binary has any protocol for a kind of line.

@@ -1,7 +1,7 @@
 // Package modbus is a Modbus slave simulator: the other end of the wire for tests, for the demo and for benchmarks.
-// It serves Modbus TCP, RTU on a serial port or a pty (at the wire's own pace) and RTU over TCP.
+// It serves Modbus TCP, RTU and ASCII on a serial port or a pty (at the wire's own pace), and both of them over TCP.
 //
-//	port ─ framing (RTU, TCP) ─ Server ─ Unit: tables, holes, generators, witness
+//	port ─ framing (RTU, ASCII, TCP) ─ Server ─ Unit: tables, holes, generators, witness
 //	                               └─ faults: what to do to the answer on its way back
 //
 // Its codec is written from the specifications (Modbus application protocol V1.1b3, Modbus over serial line V1.02,

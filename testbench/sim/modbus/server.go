@@ -247,6 +247,9 @@ func (u *Unit) carryOut(pdu []byte) (answer []byte, code byte) {
 		}
 		return u.read(function, Holdings, word(1), int(word(3)))
 	}
+	if answer, code, ok := u.tell(pdu); ok {
+		return answer, code
+	}
 	return nil, illegalFunction
 }
 

@@ -65,6 +65,7 @@ type Unit struct {
 	rng        *rand.Rand
 	counts     Counts
 	writes     []Write
+	identity   identity
 }
 
 type cell struct {

@@ -87,6 +87,14 @@ func rtuRequestLength(b []byte) int {
 		return counted(6)
 	case readWriteRegs:
 		return counted(10)
+	case reportServerID:
+		return 4
+	case readQueue:
+		return 6
+	case encapsulated:
+		return 7 // of device identification; the other interfaces are not served
+	case maskWrite:
+		return 10
 	}
 	return -1
 }

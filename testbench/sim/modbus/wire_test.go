@@ -52,8 +52,8 @@ func TestRTUFindsRequests(t *testing.T) {
 		{"bad CRC", "01 03 00 00 00 0A C5 CC", false, "", 0},
 		{"bad CRC, then silence", "01 03 00 00 00 0A C5 CC", true, "", 8},
 		{"bad CRC, then a good one", "01 03 00 00 00 0A C5 CC" + good, false, good, 16},
-		{"unknown function, more may come", "01 11 C0 2C", false, "", 0},
-		{"unknown function, silence", "01 11 C0 2C", true, "01 11 C0 2C", 4},
+		{"unknown function, more may come", "01 07 41 E2", false, "", 0},
+		{"unknown function, silence", "01 07 41 E2", true, "01 07 41 E2", 4},
 		{"write of two registers", "11 10 00 01 00 02 04 00 0A 01 02 C6 F0", false, "11 10 00 01 00 02 04 00 0A 01 02 C6 F0", 13},
 	} {
 		t.Run(c.name, func(t *testing.T) {
