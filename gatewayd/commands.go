@@ -10,6 +10,7 @@ import (
 	"edgegateway/buffer"
 	"edgegateway/gatewayd/collect"
 	"edgegateway/gatewayd/command"
+	"edgegateway/gatewayd/machine"
 )
 
 // The arguments and results of the verbs, as the command line, the page and the platforms write them.
@@ -37,7 +38,7 @@ func (d *daemon) table() *command.Table {
 
 // verbs are the rows of the table of what this gateway can be asked to do.
 func (d *daemon) verbs() []command.Verb {
-	return []command.Verb{
+	table := []command.Verb{
 		{Name: "status", Level: command.Observe, Does: "what is wrong, and where things stand", Run: d.statusVerb},
 		{Name: "read", Level: command.Observe, Args: "device [tag]", Does: "read a device once, now", Run: d.read},
 		{Name: "write", Level: command.Operate, Args: "device tag value", Does: "write a tag once, now", Run: d.write},
@@ -45,6 +46,11 @@ func (d *daemon) verbs() []command.Verb {
 		{Name: "backlog-drop", Level: command.Configure, Args: "[platform]", Does: "give up what waits; it is declared lost", Run: d.dropBacklog},
 		{Name: "ledger", Level: command.Observe, Does: "what was lost, and why", Run: d.ledger},
 	}
+	var m *machine.Machine // of a nil daemon, only the verbs' names are asked for
+	if d != nil {
+		m = d.machine
+	}
+	return append(table, m.Verbs()...)
 }
 
 // find names the line and the device that are meant.

@@ -69,6 +69,10 @@ func verbs() []verb {
 		{"ledger", "", "what was lost, and why", nil, nil, runLedger},
 		{"profile", "list|show NAME|test FILE", "profiles and their captured frames", nil, nil, runProfile},
 		{"command", "list|try VERB [ARGS]", "what the platform may ask; try it locally", nil, nil, runCommand},
+		{"units", "", "how the named units of the machine are", nil, nil, runUnits},
+		{"restart", "[UNIT]", "restart a named unit; without one, the gateway", nil, nil, runRestart},
+		{"reboot", "REASON", "restart the machine; the reason is told when it is back", nil, nil, runReboot},
+		{"logs", "[UNIT] [--since 1h] [--priority P] [--bytes N]", "the newest of the journal", []string{"since", "priority", "bytes"}, []string{"send"}, runLogs},
 		{"dialects", "", "the platforms' dialects, and which are in this build", nil, nil, runDialects},
 		{"version", "", "the version of this binary", nil, nil, runVersion},
 	}

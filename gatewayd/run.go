@@ -18,6 +18,7 @@ import (
 	"edgegateway/gatewayd/collect"
 	"edgegateway/gatewayd/config"
 	"edgegateway/gatewayd/dialect"
+	"edgegateway/gatewayd/machine"
 	"edgegateway/gatewayd/uplink"
 	"edgegateway/gatewayd/web"
 	"edgegateway/systemd"
@@ -31,6 +32,8 @@ type daemon struct {
 	clock     *clock.Clock
 	store     *buffer.Store
 	platforms []*platform
+	machine   *machine.Machine
+	leave     chan string // why the daemon should end, for its supervisor to start it anew
 }
 
 // platform is one destination with its session.
@@ -81,7 +84,7 @@ func runDaemon(c *cli) error {
 		log.Error("the local page is not served", "error", err) // not worth stopping the daemon for
 	}
 
-	d := &daemon{site: site, log: log, since: time.Now()}
+	d := &daemon{site: site, log: log, since: time.Now(), leave: make(chan string, 1)}
 	if d.clock, err = clock.New(c.state, clock.Options{Event: d.event, Log: log}); err != nil {
 		return err
 	}
@@ -98,6 +101,7 @@ func runDaemon(c *cli) error {
 		}
 		d.platforms = append(d.platforms, up)
 	}
+	d.machine = d.newMachine(c)
 	watchdog, err := systemd.NewWatchdog(d.progress(), log)
 	if err != nil {
 		return err
@@ -116,6 +120,7 @@ func runDaemon(c *cli) error {
 	server := web.New(web.Options{Status: d.status, Table: d.table(), Streams: d.streams(), Log: log})
 	local.run("the control socket", func(ctx context.Context) error { return server.Run(ctx, socket, page) })
 	local.run("the watchdog", watchdog.Run)
+	local.run("what is asked of the machine", d.machine.Run)
 
 	notify := systemd.Notifier{}
 	told(log, notify.Ready())
@@ -128,6 +133,8 @@ func runDaemon(c *cli) error {
 	select {
 	case <-ctx.Done():
 		log.Info("stopping")
+	case why := <-d.leave:
+		log.Info("stopping, to be started again", "why", why)
 	case failure = <-failed:
 		log.Error("stopping", "error", failure)
 	}

@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"edgegateway/gatewayd/durable"
 )
 
 // tableFile keeps the boots; remembered bounds how many.
@@ -89,23 +91,7 @@ func (t *table) write(path string) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), tableFile+".*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // is gone already when all went well
-	_, err = f.Write(append(data, '\n'))
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return durable.WriteFile(path, append(data, '\n'), 0o600)
 }
 
 // keep gives this boot its ordinal, if it has none yet, and brings the table to disk. What hinders it is logged once.

@@ -14,6 +14,8 @@ type Config struct {
 	Platforms []Platform // [platform] first, then each [[also]]; empty when no [platform] is given
 	Buffer    Buffer
 	Web       Web
+	Systemd   Systemd
+	Update    Update
 	Operators []Operator
 	Lines     []Line   // only those that can run
 	Devices   []Device // only those that can run
@@ -56,6 +58,16 @@ type Buffer struct {
 
 // Web is [web].
 type Web struct{ Listen string } // "" for no local page
+
+// Systemd is [systemd].
+type Systemd struct {
+	Units []string // those that may be looked at and restarted from afar: "bluetooth.service"
+}
+
+// Update is [update].
+type Update struct {
+	Budget int64 // bytes that one update may take from the network, all attempts together
+}
 
 // Operator is one [[operator]]: who may command this gateway.
 type Operator struct {

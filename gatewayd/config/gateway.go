@@ -62,6 +62,45 @@ func (l *loader) readWeb(t *strict.Table) {
 	}
 }
 
+// readSystemd reads the units that may be asked for. A name without a kind is a service.
+func (l *loader) readSystemd(t *strict.Table) {
+	if t == nil {
+		return
+	}
+	units := []string{}
+	for _, v := range t.Values("units") {
+		name := v.AsText()
+		if !strings.Contains(name, ".") {
+			name += ".service"
+		}
+		stem, kind := strings.TrimSuffix(name, filepath.Ext(name)), filepath.Ext(name)
+		strange := strings.ContainsFunc(stem, func(r rune) bool { return !strings.ContainsRune(unitLetters, r) })
+		if stem == "" || strange || !slices.Contains(unitKinds, kind) {
+			t.ComplainOf("units", v, "this is no unit that can be restarted", `the unit's name as systemctl prints it: units = ["bluetooth.service"]`)
+			continue
+		}
+		units = append(units, name)
+	}
+	t.Done(nil)
+	if !t.Failed() {
+		l.config.Systemd.Units = units
+	}
+}
+
+// What a unit's name is made of, systemd.unit(5), and the kinds that a restart makes sense for.
+const unitLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:-_.\\@"
+
+var unitKinds = []string{".service", ".socket", ".timer", ".path"}
+
+func (l *loader) readUpdate(t *strict.Table) {
+	l.config.Update = Update{Budget: 64 * mib}
+	if t == nil {
+		return
+	}
+	l.config.Update.Budget = t.Size("budget", l.config.Update.Budget, mib, 1<<40)
+	t.Done(nil)
+}
+
 // hostPort says what is wrong with "host:port"; "" when nothing is. For listening the host may be left out, and the
 // port may be 0.
 func hostPort(s string, listening bool) string {

@@ -16,7 +16,7 @@ import (
 // The tables of a configuration. Of those under one there may be one, of those under many any number. Faults of the
 // tables under fatal leave nothing to run.
 var (
-	one   = []string{"gateway", "platform", "buffer", "web"}
+	one   = []string{"gateway", "platform", "buffer", "web", "systemd", "update"}
 	many  = []string{"also", "operator", "line", "device", "tag"}
 	fatal = []string{"gateway", "platform", "also", "buffer"}
 )
@@ -51,6 +51,8 @@ func Load(file string, build Build) (*Config, []Problem, error) {
 	l.readPlatforms()
 	l.readBuffer(l.single("buffer"))
 	l.readWeb(l.single("web"))
+	l.readSystemd(l.single("systemd"))
+	l.readUpdate(l.single("update"))
 	l.readOperators()
 	l.readLines()
 	l.readDevices()

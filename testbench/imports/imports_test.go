@@ -32,7 +32,11 @@ var mayImport = []struct {
 	{"buffer", []string{"adapters/field"}},
 	{"systemd", nil},
 	{"gatewayd/config", []string{"adapters/field", "adapters/profile", "adapters/profile/strict"}},
-	{"gatewayd/clock", []string{"adapters/field"}},
+	{"gatewayd/clock", []string{"adapters/field", "gatewayd/durable"}},
+	{"gatewayd/durable", nil},
+	{"gatewayd/machine", []string{"adapters/field", "systemd", "gatewayd/command", "gatewayd/durable"}},
+	{"gatewayd/update", []string{"adapters/field", "gatewayd/command", "gatewayd/durable"}},
+	{"gatewayd/identity", []string{"adapters/field", "gatewayd/command", "gatewayd/durable"}},
 	{"gatewayd/collect", []string{"adapters/field", "gatewayd/clock"}},
 	{"gatewayd/command", []string{"adapters/field"}},
 	{"gatewayd/dialect", []string{"adapters/field", "gatewayd/command"}},
@@ -58,7 +62,7 @@ var soleImporters = []struct {
 	{"github.com/goburrow/modbus", []string{"adapters/modbus"}, "its codec is under test: a simulator must not share it"},
 	{"github.com/prometheus/client_golang", []string{"gatewayd/health"}, "packages count with plain atomics in their Stats"},
 	{"github.com/coreos/go-systemd", []string{"systemd"}, "the rest of the house runs without a service manager"},
-	{"github.com/godbus/dbus", []string{"adapters/ble", "testbench/..."}, "one place speaks to BlueZ"},
+	{"github.com/godbus/dbus", []string{"systemd", "adapters/ble", "testbench/..."}, "the bus is an optional peer, and few know it"},
 	{"github.com/pelletier/go-toml", []string{"adapters/profile/...", "gatewayd/config"}, "one place reads files that people write"},
 }
 
@@ -68,6 +72,8 @@ var onlyInTests = []string{
 	"github.com/mochi-mqtt/server",
 	"github.com/rogpeppe/go-internal",
 	"github.com/creack/pty",
+	"github.com/dop251/goja",
+	"github.com/smallstep/pkcs7",
 	"testing",
 }
 
