@@ -32,10 +32,6 @@ type (
 	}
 )
 
-func (d *daemon) table() *command.Table {
-	return command.NewTable(d.config.Gateway.Name, func() int64 { return d.clock.Stamp().Wall }, d.verbs()...)
-}
-
 // verbs are the rows of the table of what this gateway can be asked to do.
 func (d *daemon) verbs() []command.Verb {
 	table := []command.Verb{
@@ -45,6 +41,7 @@ func (d *daemon) verbs() []command.Verb {
 		{Name: "backlog", Level: command.Observe, Does: "what waits for the platforms", Run: d.backlog},
 		{Name: "backlog-drop", Level: command.Configure, Args: "[platform]", Does: "give up what waits; it is declared lost", Run: d.dropBacklog},
 		{Name: "ledger", Level: command.Observe, Does: "what was lost, and why", Run: d.ledger},
+		{Name: "cancel", Level: command.Operate, Args: "id", Does: "break off a command that is being run", Run: d.cancel},
 	}
 	var m *machine.Machine // of a nil daemon, only the verbs' names are asked for
 	if d != nil {

@@ -14,8 +14,10 @@ import (
 
 	"edgegateway/adapters/field"
 	"edgegateway/buffer"
+	"edgegateway/gatewayd/audit"
 	"edgegateway/gatewayd/clock"
 	"edgegateway/gatewayd/collect"
+	"edgegateway/gatewayd/command"
 	"edgegateway/gatewayd/config"
 	"edgegateway/gatewayd/dialect"
 	"edgegateway/gatewayd/machine"
@@ -31,6 +33,8 @@ type daemon struct {
 	since     time.Time
 	clock     *clock.Clock
 	store     *buffer.Store
+	audit     *audit.Log
+	desk      *command.Desk
 	platforms []*platform
 	machine   *machine.Machine
 	leave     chan string // why the daemon should end, for its supervisor to start it anew
@@ -43,7 +47,7 @@ type platform struct {
 }
 
 // runDaemon is `gatewayd run`: it reads from top to bottom in the order in which things start, and stops in the
-// reverse order. Lines end first, so that their last readings are stored; the uplinks get a few seconds to hand over
+// reverse order. Commands end first, then lines, so that their last readings are stored; the uplinks get a few seconds to hand over
 // what is on its way; the buffer closes last.
 func runDaemon(c *cli) error {
 	if err := c.takes(0, 0, "run"); err != nil {
@@ -91,6 +95,10 @@ func runDaemon(c *cli) error {
 	if d.store, err = buffer.Open(d.bufferOptions(filepath.Join(c.state, "buffer"))); err != nil {
 		return err
 	}
+	if err := d.openDesk(c.state); err != nil {
+		return err
+	}
+	defer d.closeDesk()
 	for _, l := range site.lines {
 		l.loop = collect.New(d.loopOptions(l))
 	}
@@ -108,7 +116,8 @@ func runDaemon(c *cli) error {
 	}
 
 	failed := make(chan error, 1)
-	storage, uplinks, lines, local := newStage(failed), newStage(failed), newStage(failed), newStage(failed)
+	storage, uplinks, lines := newStage(failed), newStage(failed), newStage(failed)
+	commands, local := newStage(failed), newStage(failed)
 	storage.run("the clock", d.clock.Run)
 	storage.run("the buffer", d.store.Run)
 	for _, p := range d.platforms {
@@ -117,7 +126,8 @@ func runDaemon(c *cli) error {
 	for _, l := range d.lines {
 		lines.run("the loop of line "+l.Name, l.loop.Run)
 	}
-	server := web.New(web.Options{Status: d.status, Table: d.table(), Streams: d.streams(), Log: log})
+	commands.run("the desk", d.desk.Run)
+	server := web.New(web.Options{Status: d.status, Verbs: d.verbs(), Do: d.desk.Local, Streams: d.streams(), Log: log})
 	local.run("the control socket", func(ctx context.Context) error { return server.Run(ctx, socket, page) })
 	local.run("the watchdog", watchdog.Run)
 	local.run("what is asked of the machine", d.machine.Run)
@@ -139,6 +149,7 @@ func runDaemon(c *cli) error {
 		log.Error("stopping", "error", failure)
 	}
 	told(log, notify.Stopping())
+	commands.end()
 	lines.end()
 	uplinks.end()
 	storage.end()
@@ -172,7 +183,7 @@ func (d *daemon) newPlatform(p config.Platform, creds string) (*platform, error)
 	up, err := uplink.New(uplink.Options{
 		Name: p.Name, Servers: p.Servers, Username: p.Username, KeepAlive: p.KeepAlive,
 		Secret: inFolder(creds, p.Secret), CA: inFolder(creds, p.CA), Cert: inFolder(creds, p.Cert), Key: inFolder(creds, p.Key),
-		Dialect: words, Source: cursor, Event: d.event, Log: d.log,
+		Dialect: words, Source: cursor, Command: d.commanded(p, words), Event: d.event, Log: d.log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("platform %s: %w", p.Name, err)

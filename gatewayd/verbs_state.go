@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"net/url"
 	"strings"
@@ -11,7 +10,6 @@ import (
 
 	"edgegateway/buffer"
 	"edgegateway/gatewayd/health"
-	"edgegateway/gatewayd/web"
 )
 
 // runStatus is `gatewayd status`. The answer is no when something is wrong.
@@ -104,43 +102,4 @@ func runLedger(c *cli) error {
 			cmp.Or(l.Destination, "all"), l.Class, l.Cause, l.From, l.To, l.Count)
 	}
 	return t.Flush()
-}
-
-// runCommand is `gatewayd command list|try VERB [ARGS]`.
-func runCommand(c *cli) error {
-	if err := c.takes(1, 3, "command list | command try VERB ['{\"device\":…}']"); err != nil {
-		return err
-	}
-	switch {
-	case c.args[0] == "list" && len(c.args) == 1:
-		ctx, stop := interruptible()
-		defer stop()
-		var lines []web.VerbLine
-		if err := c.call(ctx, "GET", "/api/verbs", nil, &lines); err != nil {
-			return err
-		}
-		if c.json {
-			return c.printJSON(lines)
-		}
-		t := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
-		for _, l := range lines {
-			fmt.Fprintf(t, "%s\t%s\t%s\n", l.Name, l.Args, l.Does)
-		}
-		return t.Flush()
-	case c.args[0] == "try" && len(c.args) >= 2:
-		args := json.RawMessage("{}")
-		if len(c.args) == 3 {
-			args = json.RawMessage(c.args[2])
-		}
-		if !json.Valid(args) {
-			return usagef("command try: the arguments are no JSON object: %s", args)
-		}
-		var result json.RawMessage
-		if err := c.do(c.args[1], args, &result); err != nil || c.json {
-			return err
-		}
-		return c.printJSON(result)
-	default:
-		return usagef("usage: gatewayd command list | command try VERB ['{\"device\":…}']")
-	}
 }

@@ -11,29 +11,6 @@ import (
 	"edgegateway/adapters/field"
 )
 
-// Level is how much a verb can do, least first.
-type Level uint8
-
-// The levels. Observe changes nothing; Operate moves things in the field; Configure changes what the gateway does;
-// Admin can stop it.
-const (
-	Observe Level = iota
-	Operate
-	Configure
-	Admin
-)
-
-// Verb is one thing that the gateway can be asked to do.
-type Verb struct {
-	Name  string
-	Level Level
-	Args  string // how its arguments are written on the command line
-	Does  string // one line for people
-	// Run does it. The result is encoded as JSON. An *Error decides the reply's code; other errors are judged by
-	// what they wrap (see codeOf).
-	Run func(ctx context.Context, args json.RawMessage) (any, error)
-}
-
 // Table is all that the gateway can be asked to do. It is built once and not changed afterwards.
 type Table struct {
 	gateway string
@@ -58,24 +35,32 @@ func (t *Table) Find(name string) (Verb, bool) {
 	return t.verbs[i], true
 }
 
-// Do runs a request that was already judged to be allowed up to the given level, and answers it.
-func (t *Table) Do(ctx context.Context, r Request, allowed Level) Reply {
-	reply := Reply{V: 1, ID: r.ID, Gateway: t.gateway, Verb: r.Verb, Code: OK, Result: json.RawMessage("{}")}
+// Do runs a request that was already judged to be allowed up to the given level, and answers it. What follows the reply
+// is the caller's to do; it is nil most of the time.
+func (t *Table) Do(ctx context.Context, r Request, allowed Level) (Reply, func()) {
 	verb, ok := t.Find(r.Verb)
-	var result any
-	var err error
 	switch {
 	case !ok:
-		err = &Error{UnknownVerb, fmt.Sprintf("there is no verb %q; there are: %s", r.Verb, t.names())}
+		return t.answer(r, nil, &Error{UnknownVerb, fmt.Sprintf("there is no verb %q; there are: %s", r.Verb, t.names())}), nil
 	case verb.Level > allowed:
-		err = &Error{Unauthorized, fmt.Sprintf("%s is not allowed here; use the command line on the gateway", r.Verb)}
-	default:
-		result, err = verb.Run(ctx, r.Args)
+		return t.answer(r, nil, &Error{Unauthorized, fmt.Sprintf("%s is not allowed here; use the command line on the gateway", r.Verb)}), nil
 	}
-	if err == nil && result != nil {
-		var b []byte
-		if b, err = json.Marshal(result); err == nil {
+	result, err := verb.Run(ctx, r.Args)
+	if after, ok := result.(Afterwards); ok {
+		return t.answer(r, after.Result, err), after.Do
+	}
+	return t.answer(r, result, err), nil
+}
+
+// answer makes the reply to a request.
+func (t *Table) answer(r Request, result any, err error) Reply {
+	reply := Reply{V: 1, ID: r.ID, Gateway: t.gateway, Verb: r.Verb, Code: OK, Result: json.RawMessage("{}")}
+	if result != nil {
+		b, e := json.Marshal(result)
+		if e == nil {
 			reply.Result = b
+		} else if err == nil {
+			err = e
 		}
 	}
 	if err != nil {

@@ -27,9 +27,17 @@ type Config struct {
 
 // Gateway is [gateway].
 type Gateway struct {
-	Name string
-	Site string
+	Name  string
+	Site  string
+	Clock string // what makes the clock good enough for commands: ClockAuto, ClockKernel, ClockTrusted
 }
+
+// What [gateway] clock can be.
+const (
+	ClockAuto    = "auto"    // the kernel's word, or that this is a container: its clock is the host's
+	ClockKernel  = "kernel"  // the kernel's word alone
+	ClockTrusted = "trusted" // always: the installer's word, where a good clock has no NTP
+)
 
 // Platform is [platform] or one [[also]].
 type Platform struct {
@@ -74,6 +82,7 @@ type Operator struct {
 	Name  string
 	Key   []byte // Ed25519 public key, 32 bytes
 	Verbs []string
+	Level string // observe, operate, configure or admin: no verb above it, whatever Verbs says
 }
 
 // Line is one [[line]]: exactly one of Port, Host and Radio is set.

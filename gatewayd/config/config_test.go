@@ -56,7 +56,7 @@ func TestContract(t *testing.T) {
 	if err != nil || config.Errors(problems) {
 		t.Fatal(err, problems)
 	}
-	if c.Gateway != (config.Gateway{Name: "sub042-gw1", Site: "Substation 42, bay 3"}) {
+	if c.Gateway != (config.Gateway{Name: "sub042-gw1", Site: "Substation 42, bay 3", Clock: config.ClockAuto}) {
 		t.Errorf("gateway: %+v", c.Gateway)
 	}
 	wantPlatforms := []config.Platform{{

@@ -30,7 +30,7 @@ func (l *loader) readGateway(t *strict.Table) {
 	l.config.tables[tableKey{KindGateway, ""}] = t
 	l.config.Gateway = Gateway{
 		Name: t.NeedName("name", `the name that the platform knows this box by: name = "site1-gw1"`),
-		Site: t.Text("site"),
+		Site: t.Text("site"), Clock: t.OneOf("clock", ClockAuto, ClockAuto, ClockKernel, ClockTrusted),
 	}
 	t.Done(nil)
 }
@@ -137,6 +137,7 @@ func (l *loader) readOperators() {
 		if !t.Has("verbs") {
 			t.Missing("verbs", `what the operator may do: verbs = ["status", "read"]`)
 		}
+		o.Level = t.OneOf("level", "admin", "observe", "operate", "configure", "admin")
 		t.Done(nil)
 		if !t.Failed() {
 			l.config.Operators = append(l.config.Operators, o)

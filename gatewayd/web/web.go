@@ -36,7 +36,8 @@ type Stream func(ctx context.Context, query url.Values, emit func(any) error) er
 // Options says what the server shows.
 type Options struct {
 	Status  func() health.Status
-	Table   *command.Table
+	Verbs   []command.Verb
+	Do      func(ctx context.Context, r command.Request, allowed command.Level) command.Reply
 	Streams map[string]Stream
 	Log     *slog.Logger
 }
@@ -132,15 +133,16 @@ func (s *Server) text(w http.ResponseWriter, _ *http.Request) {
 
 // VerbLine is one row of /api/verbs.
 type VerbLine struct {
-	Name string `json:"name"`
-	Args string `json:"args"`
-	Does string `json:"does"`
+	Name  string `json:"name"`
+	Args  string `json:"args"`
+	Level string `json:"level"` // how much it can do: observe, operate, configure, admin
+	Does  string `json:"does"`
 }
 
 func (s *Server) verbs(w http.ResponseWriter, _ *http.Request) {
 	lines := []VerbLine{}
-	for _, v := range s.opts.Table.Verbs() {
-		lines = append(lines, VerbLine{v.Name, v.Args, v.Does})
+	for _, v := range s.opts.Verbs {
+		lines = append(lines, VerbLine{v.Name, v.Args, v.Level.String(), v.Does})
 	}
 	writeJSON(w, lines)
 }
@@ -155,7 +157,7 @@ func (s *Server) command(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	level, _ := r.Context().Value(levelKey{}).(command.Level)
-	writeJSON(w, s.opts.Table.Do(r.Context(), req, level))
+	writeJSON(w, s.opts.Do(r.Context(), req, level))
 }
 
 func (s *Server) stream(w http.ResponseWriter, r *http.Request) {

@@ -3,7 +3,6 @@ package native
 import (
 	"bytes"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -11,8 +10,8 @@ import (
 	"edgegateway/gatewayd/dialect"
 )
 
-// Command reads a request: plain JSON, or the payload of a JWS in compact form. It does not judge: neither the
-// signature nor the addressee, the age or the verb; who does, needs the message's bytes as well as the request.
+// Command reads a request: plain JSON, or the payload of a JWS in compact form, which it gives along. It does not judge:
+// neither the signature nor the addressee, the age or the verb.
 func (d *Dialect) Command(m dialect.Message) (command.Request, error) {
 	if want := d.prefix + "/command"; m.Topic != want {
 		return command.Request{}, fmt.Errorf("topic %s carries no commands: %s does", m.Topic, want)
@@ -24,17 +23,17 @@ func (d *Dialect) Command(m dialect.Message) (command.Request, error) {
 	if len(text) == 0 {
 		return command.Request{}, errors.New("the command is empty")
 	}
+	var token []byte
 	if text[0] != '{' {
+		token = bytes.Clone(text)
 		var err error
 		if text, err = jwsPayload(text); err != nil {
 			return command.Request{}, err
 		}
 	}
-	var r command.Request
-	if err := json.Unmarshal(text, &r); err != nil {
-		return command.Request{}, fmt.Errorf("the command is no JSON object as it should be: %w", err)
-	}
-	return r, nil
+	r, err := command.ReadRequest(text)
+	r.Token, r.Retained = token, m.Retained
+	return r, err
 }
 
 // jwsPayload takes the middle of header.payload.signature (RFC 7515, 3.1).
