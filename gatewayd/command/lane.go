@@ -188,7 +188,7 @@ func (d *Desk) perform(ctx context.Context, j *job) {
 	d.mu.Unlock()
 	work = context.WithValue(work, callerKey{}, Caller{j.entry.Operator, j.entry.ID})
 	work = WithProgress(work, d.progress(ctx, j))
-	reply, after := d.o.Table.Do(work, j.request, Admin)
+	reply, after := d.o.Table.run(work, j.request, Admin)
 	d.mu.Lock()
 	delete(d.jobs, k)
 	d.mu.Unlock()
@@ -261,7 +261,7 @@ func (d *Desk) Local(ctx context.Context, r Request, allowed Level) Reply {
 	work := context.WithValue(ctx, callerKey{}, Caller{Operator: operator})
 	verb, ok := d.o.Table.Find(r.Verb)
 	if !ok || verb.Level == Observe || verb.Level > allowed {
-		reply, after := d.o.Table.Do(work, r, allowed)
+		reply, after := d.o.Table.run(work, r, allowed)
 		if after != nil {
 			after()
 		}
@@ -278,7 +278,7 @@ func (d *Desk) Local(ctx context.Context, r Request, allowed Level) Reply {
 	d.mu.Lock()
 	d.jobs[id] = cancel
 	d.mu.Unlock()
-	reply, after := d.o.Table.Do(work, r, allowed)
+	reply, after := d.o.Table.run(work, r, allowed)
 	d.mu.Lock()
 	delete(d.jobs, id)
 	d.mu.Unlock()

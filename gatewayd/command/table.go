@@ -35,9 +35,18 @@ func (t *Table) Find(name string) (Verb, bool) {
 	return t.verbs[i], true
 }
 
-// Do runs a request that was already judged to be allowed up to the given level, and answers it. What follows the reply
-// is the caller's to do; it is nil most of the time.
-func (t *Table) Do(ctx context.Context, r Request, allowed Level) (Reply, func()) {
+// Do runs a request that was already judged to be allowed up to the given level, and answers it. What should follow the
+// reply is done before it is given.
+func (t *Table) Do(ctx context.Context, r Request, allowed Level) Reply {
+	reply, after := t.run(ctx, r, allowed)
+	if after != nil {
+		after()
+	}
+	return reply
+}
+
+// run is Do, but for what follows the reply: that is the caller's to do; it is nil most of the time.
+func (t *Table) run(ctx context.Context, r Request, allowed Level) (Reply, func()) {
 	verb, ok := t.Find(r.Verb)
 	switch {
 	case !ok:

@@ -39,7 +39,7 @@ func TestDoAnswersWithTheContractsCode(t *testing.T) {
 		"range": command.Refused, "input": command.Refused, "nowhere": command.Invalid, "broken": command.Failed,
 		"full": command.Busy, "fly": command.UnknownVerb, "restart": command.Unauthorized,
 	} {
-		got, _ := table.Do(t.Context(), command.Request{V: 1, ID: "7", Verb: verb}, command.Operate)
+		got := table.Do(t.Context(), command.Request{V: 1, ID: "7", Verb: verb}, command.Operate)
 		if got.Code != want || got.ID != "7" || got.Gateway != "gw1" || got.Verb != verb || got.T == 0 {
 			t.Errorf("%s: got %+v, want code %s", verb, got, want)
 		}

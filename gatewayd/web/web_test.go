@@ -28,10 +28,7 @@ func serve(t *testing.T) (page string, local *http.Client) {
 	table := command.NewTable("gw1", func() int64 { return 1763925256123 },
 		command.Verb{Name: "look", Run: func(context.Context, json.RawMessage) (any, error) { return "seen", nil }},
 		command.Verb{Name: "touch", Level: command.Operate, Run: func(context.Context, json.RawMessage) (any, error) { return "moved", nil }})
-	server := web.New(web.Options{Status: status, Verbs: table.Verbs(), Do: func(ctx context.Context, r command.Request, allowed command.Level) command.Reply {
-		reply, _ := table.Do(ctx, r, allowed)
-		return reply
-	}, Log: slog.New(slog.DiscardHandler), Streams: map[string]web.Stream{
+	server := web.New(web.Options{Status: status, Verbs: table.Verbs(), Do: table.Do, Log: slog.New(slog.DiscardHandler), Streams: map[string]web.Stream{
 		"count": func(ctx context.Context, q url.Values, emit func(any) error) error {
 			for i := range 3 {
 				if err := emit(i); err != nil {
