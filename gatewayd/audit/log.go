@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"edgegateway/gatewayd/durable"
 )
 
 // ErrFull says that the log has reached its limit, and that its oldest file still holds commands that are not expired.
@@ -108,7 +110,7 @@ func setAside(dir string) error {
 			return err
 		}
 	}
-	return syncFolder(dir)
+	return durable.SyncDir(dir)
 }
 
 // list gives the log's files, the oldest first.
@@ -203,7 +205,7 @@ func (l *Log) begin() error {
 	if err != nil {
 		return err
 	}
-	if err := syncFolder(l.dir); err != nil {
+	if err := durable.SyncDir(l.dir); err != nil {
 		f.Close()
 		return err
 	}
@@ -280,14 +282,6 @@ func (l *Log) Close() error {
 	defer l.mu.Unlock()
 	l.fault = fs.ErrClosed
 	return errors.Join(l.file.Sync(), l.file.Close())
-}
-
-func syncFolder(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }
 
 // Summary is what Verify found.

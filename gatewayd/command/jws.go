@@ -19,7 +19,8 @@ type Token struct {
 	signature []byte
 }
 
-var encoding = base64.RawURLEncoding.Strict()
+// encoding is how a token writes bytes: base64url without padding (RFC 7515, 2).
+func encoding() *base64.Encoding { return base64.RawURLEncoding.Strict() }
 
 // ParseToken reads the compact form strictly: base64url without padding, an alg of EdDSA and no other, no critical
 // extensions. It does not look at the signature beyond its size.
@@ -32,7 +33,7 @@ func ParseToken(text []byte) (Token, error) {
 	raw := make([][]byte, len(parts))
 	for i, name := range []string{"header", "payload", "signature"} {
 		var err error
-		if raw[i], err = encoding.DecodeString(string(parts[i])); err != nil {
+		if raw[i], err = encoding().DecodeString(string(parts[i])); err != nil {
 			return t, fmt.Errorf("the JWS %s is not base64url without padding: %w", name, err)
 		}
 	}
@@ -78,8 +79,8 @@ func (t Token) Verify(key ed25519.PublicKey) bool {
 func Sign(key ed25519.PrivateKey, operator string, payload []byte) []byte {
 	name, _ := json.Marshal(operator) // a text always encodes
 	header := `{"alg":"EdDSA","kid":` + string(name) + `}`
-	signed := encoding.AppendEncode(nil, []byte(header))
-	signed = encoding.AppendEncode(append(signed, '.'), payload)
+	signed := encoding().AppendEncode(nil, []byte(header))
+	signed = encoding().AppendEncode(append(signed, '.'), payload)
 	signature := ed25519.Sign(key, signed)
-	return encoding.AppendEncode(append(signed, '.'), signature)
+	return encoding().AppendEncode(append(signed, '.'), signature)
 }

@@ -38,7 +38,7 @@ var mayImport = []struct {
 	{"gatewayd/update", []string{"adapters/field", "gatewayd/command", "gatewayd/durable"}},
 	{"gatewayd/identity", []string{"adapters/field", "gatewayd/command", "gatewayd/durable"}},
 	{"gatewayd/collect", []string{"adapters/field", "gatewayd/clock"}},
-	{"gatewayd/audit", nil},
+	{"gatewayd/audit", []string{"gatewayd/durable"}},
 	{"gatewayd/command", []string{"adapters/field", "gatewayd/audit"}},
 	{"gatewayd/dialect", []string{"adapters/field", "gatewayd/command"}},
 	{"gatewayd/dialect/*", []string{"adapters/field", "gatewayd/command", "gatewayd/dialect"}},
