@@ -6,12 +6,14 @@
 package adapters
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
 	"edgegateway/adapters/field"
 	"edgegateway/adapters/link"
 	"edgegateway/adapters/modbus"
+	"edgegateway/adapters/serial"
 )
 
 // Kind is one protocol.
@@ -32,7 +34,7 @@ func Kinds() []Kind {
 		{Name: "dlt645", Title: "DL/T 645 meters", Lines: wired, Later: true},
 		{Name: "iec62056", Title: "IEC 62056-21 meters", Lines: wired, Later: true},
 		{Name: "mbus", Title: "M-Bus meters", Lines: wired, Later: true},
-		{Name: "serial", Title: "devices with a serial protocol of their own", Lines: wired, Later: true, Listens: true},
+		{Name: "serial", Title: "devices with a serial protocol of their own", Lines: wired, Listens: true, TagKeys: serial.TagKeys()},
 		{Name: "ble", Title: "Bluetooth Low Energy sensors", Lines: []string{"radio"}, Later: true, Listens: true},
 	}
 }
@@ -47,6 +49,11 @@ func Open(protocol string, line link.Line, framing string) (field.Driver, error)
 			return nil, err
 		}
 		return modbus.New(line, f, modbus.Options{}), nil
+	case "serial":
+		if framing == "tcp" {
+			return nil, errors.New("bytes as they come are wanted of this line, not Modbus TCP frames: write framing = \"rtu\" in its [[line]]")
+		}
+		return serial.New(line, serial.Options{}), nil
 	}
 	var names []string
 	for _, k := range Kinds() {

@@ -49,7 +49,7 @@ var laterVerbs = []string{
 func build() config.Build {
 	b := config.Build{Protocols: map[string]config.Protocol{}, Dialects: map[string]config.Dialect{}}
 	for _, k := range adapters.Kinds() {
-		b.Protocols[k.Name] = config.Protocol{Later: k.Later, Lines: k.Lines, Listens: k.Listens}
+		b.Protocols[k.Name] = config.Protocol{Later: k.Later, Lines: k.Lines, Listens: k.Listens, TagKeys: k.TagKeys}
 	}
 	for _, d := range dialects() {
 		b.Dialects[d.name] = config.Dialect{Later: d.open == nil, Options: d.options}

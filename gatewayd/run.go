@@ -192,10 +192,14 @@ func (d *daemon) newPlatform(p config.Platform, creds string) (*platform, error)
 }
 
 func (d *daemon) loopOptions(l *line) collect.Options {
-	return collect.Options{
+	o := collect.Options{
 		Line: l.Name, Devices: l.devices, Sink: d.store.Append, Stamp: d.clock.Stamp, Log: d.log.With("line", l.Name),
 		Silence: l.wire.Timing().Silence,
 	}
+	if l.listener != nil {
+		o.Listen = l.listener.Listen
+	}
+	return o
 }
 
 // eventWait is how long the gateway's own events wait for the flash; they are taken all the same.

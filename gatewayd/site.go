@@ -28,6 +28,8 @@ type line struct {
 	devices []collect.Device
 	loop    *collect.Loop
 
+	listener field.Listener // of its devices that speak by themselves; nil when there are none
+
 	forecast float64 // share of its time that its devices need by their plans; 0 where that cannot be told
 }
 
@@ -56,6 +58,7 @@ func load(file string, open bool, log *slog.Logger) (*site, error) {
 				s.bind(bound, drivers, wire, d)
 			}
 		}
+		s.judgeListening(bound)
 		s.lines = append(s.lines, bound)
 	}
 	for _, d := range cfg.Faulty {
@@ -94,10 +97,31 @@ func (s *site) bind(l *line, drivers map[string]field.Driver, wire link.Line, d 
 		s.problems = append(s.problems, s.config.Problems(d.Name, err)...)
 		return
 	}
-	l.devices = append(l.devices, collect.Device{
+	device := collect.Device{
 		Device: d.Device, Station: station, Every: d.Every, Slow: d.Slow,
 		OnlyChanges: deadbands(d.OnlyChanges), Heartbeat: d.Heartbeat, SilentAfter: d.SilentAfter,
-	})
+	}
+	if pusher, ok := station.(field.Pusher); ok && pusher.Pushes() {
+		device.Every, device.Slow = 0, 0
+		l.listener, _ = driver.(field.Listener)
+	}
+	l.devices = append(l.devices, device)
+}
+
+// judgeListening complains where a wire is to be listened to all the time and devices on it are to be asked as well.
+// A radio can do both.
+func (s *site) judgeListening(l *line) {
+	if l.listener == nil || l.Radio != "" {
+		return
+	}
+	for _, d := range l.devices {
+		if d.Every > 0 {
+			s.problems = append(s.problems, s.config.Problem(config.Error, config.KindDevice, d.Name, "line",
+				fmt.Sprintf("line %q is listened to all the time, for a device on it speaks by itself", l.Name),
+				"a device that is asked needs another line"))
+		}
+	}
+	l.devices = slices.DeleteFunc(l.devices, func(d collect.Device) bool { return d.Every > 0 })
 }
 
 // bindFaulty binds a device that cannot run, for what else is wrong with it: every fault is told at once.

@@ -83,6 +83,12 @@ type Listener interface {
 	Listen(ctx context.Context, emit func(Record)) error
 }
 
+// Pusher is a Station whose device may speak by itself.
+type Pusher interface {
+	// Pushes says that the device speaks by itself and is never asked: its records come by its driver's Listener.
+	Pushes() bool
+}
+
 // Sentinels on which a caller branches; adapters wrap them with the story.
 var (
 	ErrSilent     = errors.New("no answer")

@@ -8,12 +8,14 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"edgegateway/adapters/field"
 	"edgegateway/adapters/profile/strict"
 )
 
-// Frame is one [[test]]: a request, the answer that a device gave, and what they mean.
+// Frame is one [[test]]: a request, the answer that a device gave, and what they mean. Without a request the answer is
+// what the device says by itself.
 type Frame struct {
 	Origin  string // where the frames come from: "captured", a document, "constructed from the register table"
 	Address string // of the device that answered
@@ -30,10 +32,12 @@ func readFrame(t *strict.Table) Frame {
 		table:   t,
 		Origin:  t.Need("origin", `where the frames come from: origin = "captured", or the document, or "constructed from the register table"`),
 		Address: t.Need("address", `the device that answered: address = "1"`),
-		Request: readHex(t, "request"),
 		Answer:  readHex(t, "answer"),
 		Expect:  map[string]strict.Value{},
 		Quality: t.Scalars("quality", `write quality = { tag = "invalid" }`),
+	}
+	if t.Has("request") {
+		f.Request = readHex(t, "request")
 	}
 	if expect := t.Inner("expect", "write expect = { tag = value, … }"); expect != nil {
 		for _, k := range expect.Keys() {
@@ -126,6 +130,9 @@ func (p *Profile) run(ctx context.Context, open Open, f Frame) []error {
 	sent := 0
 	var wrong error
 	driver, err := open(p.Protocol, func(request []byte) ([]byte, error) {
+		if len(request) == 0 && f.Request == nil {
+			return f.heard(&sent), nil
+		}
 		sent++
 		if sent > 1 || !slices.Equal(request, f.Request) {
 			wrong = fmt.Errorf("%w: % X instead of % X", errUnexpected, request, f.Request)
@@ -140,7 +147,11 @@ func (p *Profile) run(ctx context.Context, open Open, f Frame) []error {
 	if err != nil {
 		return []error{err}
 	}
-	record, err := station.Read(ctx, group)
+	read := func() (field.Record, error) { return station.Read(ctx, group) }
+	if pusher, ok := station.(field.Pusher); ok && pusher.Pushes() {
+		read = func() (field.Record, error) { return hear(ctx, driver, group) }
+	}
+	record, err := read()
 	switch {
 	case wrong != nil:
 		return []error{wrong}
@@ -149,6 +160,37 @@ func (p *Profile) run(ctx context.Context, open Open, f Frame) []error {
 	}
 	return f.compare(record)
 }
+
+// heard is what the device says by itself: its frame once, then nothing.
+func (f Frame) heard(times *int) []byte {
+	if *times++; *times > 1 {
+		return nil
+	}
+	return f.Answer
+}
+
+// hear listens until the device has spoken of the group, or has been silent once.
+func hear(ctx context.Context, driver field.Driver, group string) (heard field.Record, err error) {
+	listener, ok := driver.(field.Listener)
+	if !ok {
+		return heard, errors.New("the device speaks by itself, and nothing listens")
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	err = listener.Listen(ctx, func(r field.Record) {
+		if r.Group.Name == group || group == "" && r.Group.Name == field.MainGroup {
+			heard = r
+			cancel()
+		}
+	})
+	if heard.Group != nil {
+		return heard, nil
+	}
+	return heard, fmt.Errorf("nothing was heard: %w", err)
+}
+
+// patience is how long a test listens for a frame that is there at once, or never.
+const patience = time.Second
 
 func (f Frame) compare(r field.Record) []error {
 	var faults []error

@@ -56,7 +56,9 @@ func TestFramesConform(t *testing.T) {
 		Want: func(round int) []field.Value {
 			return []field.Value{field.Float64(float64(round) / 10), field.Bool(round%2 == 1)}
 		},
-		Answer: func(_ []byte, round int) []byte { return seal([]byte{0xAA, 1, 5, 0, byte(round), byte(round%2) << 2, 7, 7}) },
+		Answer: func(_ []byte, round int) []byte {
+			return seal([]byte{0xAA, 1, 5, 0, byte(round), byte(round%2) << 2, 7, 7})
+		},
 		Foreign: func(a []byte) []byte {
 			b := slices.Clone(a[:len(a)-1])
 			b[1] = 2

@@ -158,6 +158,9 @@ func (p *plan) changes(r field.Record) []field.Record {
 	for i := range p.events {
 		e := &p.events[i]
 		v, q := r.Values[e.index], r.QualityOf(e.index)
+		if q == field.Absent {
+			continue // the record does not speak of it
+		}
 		if q != field.Good {
 			v = field.Value{}
 		}
@@ -199,7 +202,7 @@ func (p *plan) readings(r field.Record, now time.Duration) (field.Record, bool) 
 		}
 	}
 	if p.rules == nil {
-		return r, true
+		return r, r.Readings() > 0
 	}
 	fresh := 0
 	for i := range r.Values {
@@ -224,6 +227,9 @@ func (p *plan) readings(r field.Record, now time.Duration) (field.Record, bool) 
 
 // fresh says whether a point is to be told. Half a period is the best that a heartbeat can be kept to.
 func (p *plan) fresh(i int, v field.Value, q field.Quality, now time.Duration) bool {
+	if q == field.Absent {
+		return false
+	}
 	last := &p.rules.told[i]
 	return !p.rules.bound[i] || q != last.quality || now-last.at+p.period/2 >= p.unit.Heartbeat || moved(last.value, v, p.rules.bands[i])
 }

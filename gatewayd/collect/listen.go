@@ -3,6 +3,7 @@ package collect
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"edgegateway/adapters/field"
@@ -58,4 +59,18 @@ func (l *Loop) hear(h utterance) {
 			return
 		}
 	}
+}
+
+// under completes a record that speaks of some of its tags only with what was known of the others before.
+func under(r, before field.Record) field.Record {
+	if !slices.Contains(r.Quality, field.Absent) || len(before.Values) != len(r.Values) {
+		return r
+	}
+	r.Values, r.Quality = slices.Clone(r.Values), slices.Clone(r.Quality)
+	for i, q := range r.Quality {
+		if q == field.Absent {
+			r.Values[i], r.Quality[i] = before.Values[i], before.QualityOf(i)
+		}
+	}
+	return r
 }

@@ -199,7 +199,7 @@ func (l *Loop) step(p *plan, now time.Duration, good bool) {
 func (l *Loop) enter(p *plan, r field.Record, now time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	p.last, p.lastAt = r, now
+	p.last, p.lastAt = under(r, p.last), now
 }
 
 // spread is the mean and the 95th percentile of the intervals that are kept.
