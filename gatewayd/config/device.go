@@ -189,7 +189,7 @@ func (l *loader) readKind(e *deviceEntry) *profile.Profile {
 		e.later = fmt.Sprintf("profile %q (protocol %s)", e.Profile, protocol)
 	default:
 		e.unknown = true
-		t.Complain("profile", "there is no such profile", strict.Choices(e.Profile, l.profileNames()))
+		t.Complain("profile", "there is no such profile", profileHint(strict.Nearest(e.Profile, l.profileNames())))
 	}
 	switch {
 	case e.Protocol == "":
@@ -199,6 +199,15 @@ func (l *loader) readKind(e *deviceEntry) *profile.Profile {
 	}
 	l.checkLater(e, protocol)
 	return kind
+}
+
+// profileHint names the profile that may be meant. There are too many for a list of them all.
+func profileHint(near string) string {
+	const list = "`gatewayd profile list` lists them all"
+	if near == "" {
+		return list
+	}
+	return fmt.Sprintf("did you mean %q? %s", near, list)
 }
 
 // checkLater notes that the device's protocol is one of a later build.
