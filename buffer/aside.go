@@ -45,6 +45,16 @@ func sweep(dir string) error {
 	return nil
 }
 
+// spare removes what Badger makes anew when it is missing: the list of encryption keys, of which there are none. A
+// damaged one would keep a whole store from being opened.
+func spare(dir string) error {
+	err := os.Remove(filepath.Join(dir, "KEYREGISTRY"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
 // headless says that there are tables but no MANIFEST. Badger would open such a folder, and delete every table.
 func headless(dir string) bool {
 	tables, _ := filepath.Glob(filepath.Join(dir, "*.sst")) // the pattern is well formed
@@ -52,12 +62,12 @@ func headless(dir string) bool {
 	return len(tables) > 0 && errors.Is(err, fs.ErrNotExist)
 }
 
-// damage says that an error of opening lies in the store's files. Otherwise it lies in what the files are on, and
-// setting them aside would not help.
+// damage says that an error of opening lies in the store's files. Otherwise it lies in what the files are on, or in
+// somebody who uses them, and setting them aside would not help. Badger passes on the words of an error, not the error.
 func damage(err error) bool {
-	for _, e := range []error{syscall.ENOSPC, syscall.EROFS, syscall.EACCES, syscall.EPERM, syscall.EIO, syscall.EDQUOT,
-		syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM} {
-		if errors.Is(err, e) {
+	for _, e := range []syscall.Errno{syscall.ENOSPC, syscall.EROFS, syscall.EACCES, syscall.EPERM, syscall.EIO, syscall.EDQUOT,
+		syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EWOULDBLOCK} {
+		if errors.Is(err, e) || strings.Contains(err.Error(), e.Error()) {
 			return false
 		}
 	}

@@ -67,7 +67,8 @@ func TestDamage(t *testing.T) {
 		{"MANIFEST empty", func(t *testing.T, dir string) { empty(t, dir, "MANIFEST") }, 2, true},
 		{"MANIFEST gone", func(t *testing.T, dir string) { remove(t, dir, "db/MANIFEST") }, 2, true},
 		{"a table gone", func(t *testing.T, dir string) { remove(t, dir, "db/*.sst") }, 2, true},
-		{"KEYREGISTRY empty", func(t *testing.T, dir string) { empty(t, dir, "KEYREGISTRY") }, 2, true},
+		{"KEYREGISTRY empty", func(t *testing.T, dir string) { empty(t, dir, "KEYREGISTRY") }, 1, false},
+		{"KEYREGISTRY flipped", func(t *testing.T, dir string) { corrupt(t, dir, "KEYREGISTRY") }, 1, false},
 		{"the folder gone", func(t *testing.T, dir string) { os.RemoveAll(filepath.Join(dir, flashFolder)) }, 2, true},
 		{"the record of numbers gone", func(t *testing.T, dir string) { remove(t, dir, identityFile) }, 2, false},
 		{"the record of numbers flipped", func(t *testing.T, dir string) {

@@ -3,6 +3,7 @@ package buffer
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -90,12 +91,18 @@ func (s *Store) openAny() (f *flash, m meta, aside string, err error) {
 	case err != nil:
 	case headless(dir):
 		err = errors.New("its list of tables (MANIFEST) is missing")
-	case crashes >= openAttempts:
+	case crashes >= openAttempts && s.probe(dir) != nil:
 		err = fmt.Errorf("the daemon ended %d times while opening it", crashes)
 	case s.w.damaged != "":
 		err = errors.New(s.w.damaged)
 	default:
-		f, m, err = s.openOne(dir)
+		if f, m, err = s.openOne(dir); err != nil && damage(err) {
+			// A second look: what the first one found half done it may have tidied up, and what can be spared goes.
+			s.opt.Log.Warn("the store on flash does not open: looking again", "why", err)
+			if err = errors.Join(sweep(dir), spare(dir)); err == nil {
+				f, m, err = s.openOne(dir)
+			}
+		}
 	}
 	s.w.damaged = ""
 	if err != nil && damage(err) {
@@ -112,6 +119,24 @@ func (s *Store) openAny() (f *flash, m meta, aside string, err error) {
 	}
 	opened(s.opt.Dir)
 	return f, m, aside, nil
+}
+
+// Try opens the store on flash in a folder, as Open does with the one in Options.Dir, and closes it again.
+func Try(folder string) error {
+	f, err := openFlash(folder, newShapes(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	return f.close()
+}
+
+// probe has another process try the store.
+func (s *Store) probe(dir string) error {
+	if s.opt.Probe == nil {
+		return errors.New("nobody tries it")
+	}
+	s.opt.Log.Warn("the daemon ended several times while opening the store on flash: another process tries it")
+	return s.opt.Probe(dir)
 }
 
 func (s *Store) openOne(dir string) (*flash, meta, error) {

@@ -27,6 +27,11 @@ type Options struct {
 	Correct func(field.Stamp) field.Stamp
 
 	Log *slog.Logger // default slog.Default
+
+	// Probe opens the store in a folder with Try, in another process, and gives its error. It is asked when this
+	// process's predecessors ended several times while opening: a store that kills whoever opens it is set aside, one
+	// that was only killed in the middle is not. Without it such a store is set aside unseen.
+	Probe func(folder string) error
 }
 
 // Bounds of the options and of what the store takes.

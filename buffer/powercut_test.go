@@ -3,8 +3,11 @@ package buffer
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"edgegateway/adapters/field"
 )
@@ -148,5 +151,46 @@ func TestAnUnknownLossIsNoLossOfNothing(t *testing.T) {
 	})
 	if l := again.Ledger(0); len(l) > 0 {
 		t.Errorf("%+v", l)
+	}
+}
+
+// TestAStoreThatWasOnlyKilledIsKept: kills in a row while opening count as a damaged store only when somebody who looks
+// finds it so; and one that somebody else still holds is left alone.
+func TestAStoreThatWasOnlyKilledIsKept(t *testing.T) {
+	o := testOptions(t.TempDir(), "a")
+	r := start(t, o, quick())
+	r.fill(meter("feeder-1"), 0, 100)
+	r.sealed(field.Readings)
+	r.end()
+	for range openAttempts {
+		attempts(o.Dir)
+	}
+	tried := 0
+	o.Probe = func(folder string) error { tried++; return Try(folder) }
+	r = start(t, o, quick())
+	if st := r.Stats(); st.Epoch != 1 || !st.Durable || tried != 1 {
+		t.Fatalf("tried %d times: %+v", tried, st)
+	}
+	r.end()
+
+	holder, err := os.Open(filepath.Join(o.Dir, flashFolder))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer holder.Close()
+	if err := unix.Flock(int(holder.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	r = start(t, o, quick())
+	if st := r.Stats(); st.Durable || st.Trouble == "" {
+		t.Fatalf("%+v", st)
+	}
+	holder.Close()
+	r.wait("the store", func() bool { return r.Stats().Durable })
+	if st := r.Stats(); st.Epoch != 1 || len(asides(o.Dir)) > 0 {
+		t.Fatalf("%+v", st)
+	}
+	if n := len(drain(r.cursor("a"), Backlog)); n != 100 {
+		t.Errorf("%d readings came back, of 100", n)
 	}
 }

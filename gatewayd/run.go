@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"syscall"
@@ -163,12 +164,19 @@ func runDaemon(c *cli) error {
 func (d *daemon) bufferOptions(dir string) buffer.Options {
 	o := buffer.Options{
 		Dir: dir, Limit: d.config.Buffer.Limit, Keep: d.config.Buffer.Keep, Commit: d.config.Buffer.Commit,
-		DurableFirst: d.config.Buffer.DurableFirst, Now: d.clock.Stamp, Correct: d.clock.Correct, Log: d.log,
+		DurableFirst: d.config.Buffer.DurableFirst, Probe: probeStore, Now: d.clock.Stamp, Correct: d.clock.Correct, Log: d.log,
 	}
 	for _, p := range d.config.Platforms {
 		o.Destinations = append(o.Destinations, p.Name)
 	}
 	return o
+}
+
+// probeStore has another process of this binary open the store, which may end that process.
+func probeStore(folder string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	return exec.CommandContext(ctx, "/proc/self/exe", "backlog", "try", folder).Run()
 }
 
 func (d *daemon) newPlatform(p config.Platform, creds string) (*platform, error) {

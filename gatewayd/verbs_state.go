@@ -34,8 +34,11 @@ func runStatus(c *cli) error {
 	return nil
 }
 
-// runBacklog is `gatewayd backlog [show|export|drop]`.
+// runBacklog is `gatewayd backlog [show|export|drop]`, and what backlogOffline does.
 func runBacklog(c *cli) error {
+	if done, err := c.backlogOffline(); done {
+		return err
+	}
 	if err := c.takes(0, 1, "backlog [show|export|drop] [--platform NAME]"); err != nil {
 		return err
 	}

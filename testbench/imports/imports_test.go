@@ -64,6 +64,7 @@ var soleImporters = []struct {
 	{"github.com/prometheus/client_golang", []string{"gatewayd/health"}, "packages count with plain atomics in their Stats"},
 	{"github.com/coreos/go-systemd", []string{"systemd"}, "the rest of the house runs without a service manager"},
 	{"github.com/godbus/dbus", []string{"systemd", "adapters/ble", "testbench/..."}, "the bus is an optional peer, and few know it"},
+	{"github.com/hanwen/go-fuse", []string{"testbench/powercut"}, "it is a disk's, and does not exist on 32 bits"},
 	{"github.com/pelletier/go-toml", []string{"adapters/profile/...", "gatewayd/config"}, "one place reads files that people write"},
 }
 
@@ -73,6 +74,7 @@ var onlyInTests = []string{
 	"github.com/mochi-mqtt/server",
 	"github.com/rogpeppe/go-internal",
 	"github.com/creack/pty",
+	"github.com/hanwen/go-fuse",
 	"github.com/dop251/goja",
 	"github.com/smallstep/pkcs7",
 	"testing",
