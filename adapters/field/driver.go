@@ -79,7 +79,9 @@ type Writer interface {
 
 // Listener is a Driver whose devices speak unasked: advertisements, pushing meters.
 type Listener interface {
-	// Listen blocks until the context ends or the line fails, and calls emit for each record, from one goroutine.
+	// Listen blocks until the context ends or the line fails, and calls emit for each record, from one goroutine. A
+	// point that a message does not speak of has the quality Absent; a record in which all are is a sign of life. A
+	// record without a Group says that the line works, though nobody has spoken yet.
 	Listen(ctx context.Context, emit func(Record)) error
 }
 
@@ -87,6 +89,14 @@ type Listener interface {
 type Pusher interface {
 	// Pushes says that the device speaks by itself and is never asked: its records come by its driver's Listener.
 	Pushes() bool
+}
+
+// Hearer is a Station of which some groups, or all, come unasked, through its driver's Listen.
+type Hearer interface {
+	// Hears says whether the group comes unasked. It is not polled then; Read waits for what comes next.
+	Hears(group string) bool
+	// Hear makes the record of one message, as it was captured: for the frames that prove a profile. No I/O.
+	Hear(message []byte) (Record, error)
 }
 
 // Sentinels on which a caller branches; adapters wrap them with the story.
@@ -137,6 +147,28 @@ func (e *DeviceError) Error() string {
 		s += " (" + e.Hint + ")"
 	}
 	return s
+}
+
+type awaitKey struct{}
+
+// WithAwait gives the Station's methods a function to wait with, in which the line's loop goes on with what needs no
+// turn on the line: what is heard is taken.
+func WithAwait(ctx context.Context, await func(ctx context.Context, done <-chan struct{}) error) context.Context {
+	return context.WithValue(ctx, awaitKey{}, await)
+}
+
+// Await is how a Station waits for what may take longer than a second: until done is closed, or the context ends,
+// whose error it returns.
+func Await(ctx context.Context, done <-chan struct{}) error {
+	if f, ok := ctx.Value(awaitKey{}).(func(context.Context, <-chan struct{}) error); ok {
+		return f(ctx, done)
+	}
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 type pauseKey struct{}

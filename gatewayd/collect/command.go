@@ -101,7 +101,7 @@ func (l *Loop) perform(ctx context.Context, c *call) {
 	both, cancel := context.WithCancel(c.ctx)
 	stop := context.AfterFunc(ctx, cancel)
 	start := l.now()
-	c.err = c.do(both)
+	c.err = c.do(field.WithAwait(both, l.await))
 	now := l.now()
 	stop()
 	cancel()

@@ -139,6 +139,9 @@ func (p *plan) shapeUp() {
 		shape.Points = points
 		p.shape, p.pick = &shape, pick
 	}
+	if p.heard {
+		p.next = make([]time.Duration, len(points))
+	}
 	if d.OnlyChanges == nil || p.shape == nil {
 		return
 	}
@@ -200,6 +203,9 @@ func (p *plan) readings(r field.Record, now time.Duration) (field.Record, bool) 
 				r.Quality[i] = whole.Quality[from]
 			}
 		}
+	}
+	if p.heard {
+		r = p.thin(r, now)
 	}
 	if p.rules == nil {
 		return r, r.Readings() > 0

@@ -39,11 +39,16 @@ func (l *Loop) listen(ctx context.Context) {
 	}
 }
 
-// hear takes what was told. A record of a device that is not on the line is of no interest.
+// hear takes what was told. A record of a device that is not on the line is of no interest; one of nobody says that the
+// line works.
 func (l *Loop) hear(h utterance) {
 	now := l.now()
 	if h.err != nil {
 		l.lineFailed(now, l.o.Stamp(), h.err)
+		return
+	}
+	if h.record.Group == nil {
+		l.lineWorks(now, h.record.At)
 		return
 	}
 	u, ok := l.byName[h.record.Group.Device]
@@ -70,6 +75,62 @@ func under(r, before field.Record) field.Record {
 	for i, q := range r.Quality {
 		if q == field.Absent {
 			r.Values[i], r.Quality[i] = before.Values[i], before.QualityOf(i)
+		}
+	}
+	return r
+}
+
+// await is how a station waits for what takes long: the loop takes what is heard meanwhile, and its progress shows.
+func (l *Loop) await(ctx context.Context, done <-chan struct{}) error {
+	tick := time.NewTicker(idle / 2)
+	defer tick.Stop()
+	for {
+		l.progress.Add(1)
+		select {
+		case <-done:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case h := <-l.heard:
+			l.hear(h)
+		case <-tick.C:
+		}
+	}
+}
+
+// thin leaves of a record that was heard what is due: a device that speaks each second is told of once a period. Each
+// point counts for itself, since a device may speak of one thing at a time; what is no value is always due.
+func (p *plan) thin(r field.Record, now time.Duration) field.Record {
+	quality := make([]field.Quality, len(r.Values))
+	if r.Quality != nil {
+		copy(quality, r.Quality)
+	}
+	early := false
+	for i, q := range quality {
+		if q == field.Absent {
+			continue
+		}
+		next := &p.next[i]
+		if q == field.Good && now+p.period/10 < *next {
+			quality[i], early = field.Absent, true
+			continue
+		}
+		switch {
+		case q != field.Good:
+			*next = 0
+		case *next == 0 || *next+p.period <= now: // the first, or one after a silence: the grid begins here
+			*next = now + p.period
+		default:
+			*next += p.period
+		}
+	}
+	if !early {
+		return r
+	}
+	r.Values, r.Quality = slices.Clone(r.Values), quality
+	for i, q := range quality {
+		if q == field.Absent {
+			r.Values[i] = field.Value{}
 		}
 	}
 	return r

@@ -61,6 +61,7 @@ type Loop struct {
 	out     outbox
 	one     [1]field.Record // what the sink is given, so that a reading costs no slice
 	down    bool            // the line is
+	upSince time.Duration   // since when it is not, after it was
 	retry   time.Duration   // when a line that is down is tried again
 	respite time.Duration   // until when silent units leave the line to the others
 	vain    uint64          // tries that nobody answered
@@ -121,7 +122,7 @@ func (l *Loop) Run(ctx context.Context) error {
 	sinking, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	l.ctx = sinking
-	l.polling = field.WithPause(ctx, func() { l.pause(ctx) })
+	l.polling = field.WithAwait(field.WithPause(ctx, func() { l.pause(ctx) }), l.await)
 	l.out = newOutbox()
 
 	var aside sync.WaitGroup

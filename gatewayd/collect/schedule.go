@@ -21,9 +21,11 @@ const (
 type plan struct {
 	unit   *unit
 	group  *field.Group
+	heard  bool // it comes unasked: it is never due, and the period is the least between two that are told
 	period time.Duration
-	anchor time.Duration // a point of the grid on which the group is read
-	due    time.Duration // when it is to be read next
+	next   []time.Duration // of a heard one: when each point of shape is told next
+	anchor time.Duration   // a point of the grid on which the group is read
+	due    time.Duration   // when it is to be read next
 
 	shape  *field.Group // of what is sent: the group less its event tags; nil when nothing is left
 	pick   []int        // the points of group that shape has; nil for all
@@ -64,14 +66,14 @@ type task struct {
 func (l *Loop) plan(now time.Duration) {
 	var polled int
 	for _, u := range l.units {
-		if u.Every > 0 {
+		if u.polled {
 			polled++
 		}
 	}
 	i := 0
 	for _, u := range l.units {
 		u.since = now
-		if u.Every <= 0 {
+		if !u.polled {
 			continue
 		}
 		part := float64(i) / float64(polled)
@@ -107,13 +109,16 @@ func (l *Loop) next(now time.Duration) (best task, due time.Duration) {
 	var dead *unit // the one whose turn it is
 	for _, u := range l.units {
 		switch {
-		case u.Every <= 0:
+		case !u.polled:
 		case u.offline:
 			if dead == nil || u.probe < dead.probe {
 				dead = u
 			}
 		default:
 			for _, p := range u.plans {
+				if p.heard {
+					continue
+				}
 				end := p.due + p.period
 				if u.silent > 0 {
 					end += suspicion * p.period
@@ -139,7 +144,7 @@ func (l *Loop) next(now time.Duration) (best task, due time.Duration) {
 // alive says whether the line has a polled unit that answers, for whose sake dead ones must hold back.
 func (l *Loop) alive() bool {
 	for _, u := range l.units {
-		if u.Every > 0 && !u.offline {
+		if u.polled && !u.offline {
 			return true
 		}
 	}
@@ -155,7 +160,7 @@ func (l *Loop) rest(now, cost time.Duration) {
 	l.vain++
 	respite := share * cost
 	for _, u := range l.units {
-		if u.Every > 0 && !u.offline {
+		if u.polled && !u.offline {
 			stretch := min(u.Every, cost-u.Every/tolerated)
 			respite = max(respite, disturbed*stretch)
 		}

@@ -21,6 +21,8 @@ type unit struct {
 	Device
 	plans []*plan
 
+	polled bool // some of its groups are read, and not only heard
+
 	met     bool          // it has answered since the loop began
 	silent  int           // tries in a row that it did not answer
 	offline bool          // taken for dead
@@ -40,8 +42,10 @@ func newUnit(d Device) *unit {
 		d.Slow = d.Every
 	}
 	u := &unit{Device: d}
+	hearer, _ := d.Station.(field.Hearer)
 	for _, g := range d.Station.Groups() {
-		p := &plan{unit: u, group: g, period: d.Every}
+		p := &plan{unit: u, group: g, period: d.Every, heard: hearer != nil && hearer.Hears(g.Name)}
+		u.polled = u.polled || d.Every > 0 && !p.heard
 		if g.Name == field.SlowGroup {
 			p.period = d.Slow
 		}
@@ -51,11 +55,11 @@ func newUnit(d Device) *unit {
 	return u
 }
 
-// cheapest is the plan with the fewest points: the best question for a sign of life.
+// cheapest is the plan with the fewest points that is read: the best question for a sign of life.
 func (u *unit) cheapest() *plan {
-	best := u.plans[0]
-	for _, p := range u.plans[1:] {
-		if len(p.group.Points) < len(best.group.Points) {
+	var best *plan
+	for _, p := range u.plans {
+		if !p.heard && (best == nil || len(p.group.Points) < len(best.group.Points)) {
 			best = p
 		}
 	}
@@ -203,7 +207,7 @@ func (l *Loop) lineWorks(now time.Duration, at field.Stamp) {
 	if !l.down {
 		return
 	}
-	l.down = false
+	l.down, l.upSince = false, now
 	l.mu.Lock()
 	l.book.down, l.book.trouble = false, ""
 	l.mu.Unlock()
@@ -225,7 +229,7 @@ func (l *Loop) overdue(now time.Duration) (next time.Duration) {
 	next = now + idle
 	for _, u := range l.units {
 		if u.SilentAfter > 0 && !u.offline && !l.down {
-			if end := u.since + u.SilentAfter; end > now {
+			if end := max(u.since, l.upSince) + u.SilentAfter; end > now {
 				next = min(next, end)
 			} else {
 				l.goOffline(u, now, l.o.Stamp(), fmt.Sprintf("device %s (address %s on line %s) was not heard for %s; check its battery and its range",
