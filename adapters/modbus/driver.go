@@ -1,7 +1,6 @@
 package modbus
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -95,7 +94,7 @@ type Driver struct {
 // New makes a driver on a line. With a nil line it binds, and every exchange fails with field.ErrLine.
 func New(line link.Line, framing Framing, options Options) *Driver {
 	if line == nil {
-		line = noLine{}
+		line = link.None()
 	}
 	if options.Timeout <= 0 {
 		options.Timeout = defaultTimeout
@@ -225,12 +224,3 @@ func firstPositive(ds ...time.Duration) time.Duration {
 	}
 	return 0
 }
-
-// noLine is the line of a driver that only checks.
-type noLine struct{}
-
-func (noLine) Exchange(context.Context, []byte, time.Duration, link.Framer) ([]byte, error) {
-	return nil, &link.DownError{Line: "no line", Err: errors.New("the device was bound for checking only")}
-}
-func (noLine) Timing() link.Timing { return link.Timing{} }
-func (noLine) Close() error        { return nil }

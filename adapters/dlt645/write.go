@@ -1,0 +1,102 @@
+package dlt645
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"edgegateway/adapters/field"
+	"edgegateway/adapters/meter"
+)
+
+// Write implements field.Writer. An item is written with the device's password. Writing "clock" sends the time to every
+// meter on the line, which none confirms: "now", or "2026-11-30 14:05:00". Writing "freeze" freezes this meter: "now",
+// or the moment at which it freezes by itself from now on, MMDDhhmm with 99 for every ("99010000": each month's first).
+func (s *Station) Write(ctx context.Context, tag string, v field.Value) error {
+	p := meter.Tag(s.groups, tag)
+	switch {
+	case p == nil:
+		return fmt.Errorf("%q: %w", tag, field.ErrUnknownTag)
+	case !p.Tag.Write:
+		return fmt.Errorf("tag %q: %w: it is not on the device's writable list", tag, field.ErrReadOnly)
+	}
+	var err error
+	switch p.Where.word {
+	case "clock":
+		err = s.sendTime(ctx, v)
+	case "freeze":
+		err = s.freeze(ctx, v)
+	default:
+		err = s.writeItem(ctx, p, v)
+	}
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, field.ErrSilent) {
+		return fmt.Errorf("tag %q: %w; whether the meter took the value is not known", tag, err)
+	}
+	return fmt.Errorf("tag %q: %w", tag, err)
+}
+
+// none judges the data of an answer that has none to speak of.
+func none(frame) string { return "" }
+
+func (s *Station) writeItem(ctx context.Context, p *meter.Point[what], v field.Value) error {
+	if s.password == nil {
+		return fmt.Errorf(`%w: the meter asks for a password, and none is known: name its file with the device's key "password"`, field.ErrReadOnly)
+	}
+	number := 0.0
+	if !p.Text() {
+		f, ok := v.Float()
+		if !ok || !v.Finite() {
+			return fmt.Errorf("%s: %w: allowed is a number", v, field.ErrRange)
+		}
+		number = p.Raw(f)
+	}
+	value, err := p.Where.format.encode(number, v.String())
+	if err != nil {
+		return fmt.Errorf("%s: %w", v, err)
+	}
+	_, err = s.ask(ctx, fnWrite, slices.Concat(p.Where.id.bytes(), s.password, s.operator, value), none)
+	return err
+}
+
+// sendTime broadcasts a time (function 08). Meters take it when it is at most five minutes from theirs, once a day.
+func (s *Station) sendTime(ctx context.Context, v field.Value) error {
+	t := s.driver.now()
+	if text := v.AsText(); text != "now" {
+		var err error
+		if t, err = time.Parse("2006-01-02 15:04:05", text); err != nil {
+			return fmt.Errorf(`%s: %w: allowed are "now" and a time such as "2026-11-30 14:05:00"`, v, field.ErrRange)
+		}
+	}
+	data := reversed(t.Format("060102150405"))
+	_, err := s.driver.talk.Ask(ctx, meter.Question{Request: frame{everyone, fnTime, data}.encode(s.wake), Who: "every meter", Stats: &s.stats})
+	return err
+}
+
+func (s *Station) freeze(ctx context.Context, v field.Value) error {
+	pattern := v.AsText()
+	if pattern == "now" {
+		pattern = "99999999"
+	}
+	if len(pattern) != 8 || strings.Trim(pattern, "0123456789") != "" {
+		return fmt.Errorf(`%s: %w: allowed are "now", and month, day, hour and minute with 99 for every, such as "99010000"`, v, field.ErrRange)
+	}
+	_, err := s.ask(ctx, fnFreeze, reversed(pattern), none)
+	return err
+}
+
+// reversed are the digits as BCD, the last two first.
+func reversed(s string) []byte {
+	b, err := hex.DecodeString(s)
+	if err != nil {
+		panic(err) // its callers have looked
+	}
+	slices.Reverse(b)
+	return b
+}
