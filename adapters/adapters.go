@@ -6,10 +6,10 @@
 package adapters
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 
+	"edgegateway/adapters/dlt645"
 	"edgegateway/adapters/field"
 	"edgegateway/adapters/link"
 	"edgegateway/adapters/modbus"
@@ -23,6 +23,7 @@ type Kind struct {
 	Later   bool     // a name that is known, and not in this build
 	Lines   []string // the kinds of line that it runs on, by the keys of [[line]]: "port", "host", "radio"
 	Listens bool     // its devices speak unasked
+	Raw     bool     // it has frames of its own: it does not run on a line of Modbus TCP
 	TagKeys []string // keys that only this protocol's tags have
 }
 
@@ -31,18 +32,27 @@ func Kinds() []Kind {
 	wired := []string{"port", "host"}
 	return []Kind{
 		{Name: "modbus", Title: "Modbus RTU, ASCII, TCP, and RTU or ASCII over TCP", Lines: wired},
-		{Name: "dlt645", Title: "DL/T 645 meters", Lines: wired, Later: true},
-		{Name: "iec62056", Title: "IEC 62056-21 meters", Lines: wired, Later: true},
-		{Name: "mbus", Title: "M-Bus meters", Lines: wired, Later: true},
-		{Name: "serial", Title: "devices with a serial protocol of their own", Lines: wired, Listens: true, TagKeys: serial.TagKeys()},
+		{Name: "dlt645", Title: "DL/T 645-2007 and -1997 meters", Lines: wired, Raw: true},
+		{Name: "iec62056", Title: "IEC 62056-21 meters", Lines: wired, Raw: true, Later: true},
+		{Name: "mbus", Title: "M-Bus meters", Lines: wired, Raw: true, Later: true},
+		{Name: "serial", Title: "devices with a serial protocol of their own", Lines: wired, Listens: true, Raw: true, TagKeys: serial.TagKeys()},
 		{Name: "ble", Title: "Bluetooth Low Energy sensors", Lines: []string{"radio"}, Later: true, Listens: true},
 	}
 }
 
 // Open makes the driver of a protocol on a line. With a nil line the driver binds devices and does nothing else.
-// framing is that of the line, "rtu", "ascii" or "tcp"; protocols with one framing ignore it. The error says what is allowed.
+// framing is that of the line, "rtu", "ascii" or "tcp", or "raw" for protocols with one framing, which take any but
+// Modbus TCP's. The error says what is allowed.
 func Open(protocol string, line link.Line, framing string) (field.Driver, error) {
+	for _, k := range Kinds() {
+		if k.Name == protocol && k.Raw && !k.Later && framing == "tcp" {
+			return nil, &field.DeviceError{Key: "line", Value: framing, Problem: "the line speaks Modbus TCP, and " + protocol + " has frames of its own",
+				Hint: `write framing = "raw" for the line, as serial device servers speak`}
+		}
+	}
 	switch protocol {
+	case "dlt645":
+		return dlt645.New(line), nil
 	case "modbus":
 		f, err := modbus.ParseFraming(framing)
 		if err != nil {
@@ -50,9 +60,6 @@ func Open(protocol string, line link.Line, framing string) (field.Driver, error)
 		}
 		return modbus.New(line, f, modbus.Options{}), nil
 	case "serial":
-		if framing == "tcp" {
-			return nil, errors.New("bytes as they come are wanted of this line, not Modbus TCP frames: write framing = \"rtu\" in its [[line]]")
-		}
 		return serial.New(line, serial.Options{}), nil
 	}
 	var names []string
@@ -67,11 +74,19 @@ func Open(protocol string, line link.Line, framing string) (field.Driver, error)
 	return nil, fmt.Errorf("there is no protocol %q: allowed are %s", protocol, strings.Join(names, ", "))
 }
 
+// NoFrame is what Describe says of bytes that are no whole frame of the protocol.
+const NoFrame = "no whole frame"
+
 // Describe says what a frame of a line's trace means, in the words of the protocol; "" when this build cannot tell.
 // sent is true for what the gateway sent.
 func Describe(protocol, framing string, sent bool, frame []byte) string {
-	if f, err := modbus.ParseFraming(framing); err == nil && protocol == "modbus" {
-		return modbus.Describe(f, sent, frame)
+	switch protocol {
+	case "modbus":
+		if f, err := modbus.ParseFraming(framing); err == nil {
+			return modbus.Describe(f, sent, frame)
+		}
+	case "dlt645":
+		return dlt645.Describe(frame)
 	}
 	return ""
 }

@@ -18,8 +18,11 @@ func TestOpen(t *testing.T) {
 				}
 				continue
 			}
-			if err != nil && framing == "tcp" && strings.Contains(err.Error(), `framing = "rtu"`) {
-				continue // it runs on bytes as they come only, and says so
+			if k.Raw && framing == "tcp" {
+				if err == nil || !strings.Contains(err.Error(), `framing = "raw"`) {
+					t.Errorf("Open(%q): error %v, want one that says what to write instead", k.Name, err)
+				}
+				continue
 			}
 			if err != nil {
 				t.Errorf("Open(%q, %q): %v", k.Name, framing, err)

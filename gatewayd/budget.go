@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"time"
 
-	"edgegateway/adapters"
 	"edgegateway/adapters/field"
 	"edgegateway/adapters/link"
 	"edgegateway/gatewayd/collect"
@@ -108,15 +107,12 @@ func (s *site) replanned(l *line, mode link.Mode) []collect.Device {
 		return nil
 	}
 	defer wire.Close()
-	drivers := map[string]field.Driver{}
+	drivers := map[voice]field.Driver{}
 	var devices []collect.Device
 	for _, d := range l.devices {
-		driver, ok := drivers[d.Protocol]
-		if !ok {
-			if driver, err = adapters.Open(d.Protocol, wire, l.Framing); err != nil {
-				continue
-			}
-			drivers[d.Protocol] = driver
+		driver, err := l.driver(drivers, wire, d.Device)
+		if err != nil {
+			continue
 		}
 		if d.Station, err = driver.Bind(d.Device); err == nil {
 			devices = append(devices, d)

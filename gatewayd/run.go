@@ -66,7 +66,7 @@ func runDaemon(c *cli) error {
 	signal.Ignore(syscall.SIGHUP) // a closed terminal ends nothing; a changed configuration wants a restart
 	tuneMemory()
 
-	site, err := load(c.config, true, log)
+	site, err := load(c.config, c.creds, true, log)
 	if err != nil {
 		return err
 	}

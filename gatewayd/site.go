@@ -3,11 +3,13 @@ package main
 import (
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 
 	"edgegateway/adapters"
 	"edgegateway/adapters/field"
-	"edgegateway/adapters/link"
 	"edgegateway/buffer"
 	"edgegateway/gatewayd/collect"
 	"edgegateway/gatewayd/config"
@@ -35,7 +37,7 @@ type line struct {
 
 // load reads a configuration and binds its devices. With open, the lines can be used, though they are not opened before
 // their first request; without, they are closed for good, and nothing but the files is touched. The error says that there is nothing to go on with.
-func load(file string, open bool, log *slog.Logger) (*site, error) {
+func load(file, creds string, open bool, log *slog.Logger) (*site, error) {
 	cfg, problems, err := config.Load(file, build())
 	if err != nil {
 		return nil, err
@@ -52,10 +54,11 @@ func load(file string, open bool, log *slog.Logger) (*site, error) {
 		if !open {
 			defer wire.Close()
 		}
-		drivers := map[string]field.Driver{} // one for each protocol that is spoken on the line
+		drivers := map[voice]field.Driver{}
 		for _, d := range cfg.Devices {
 			if d.Line == l.Name {
-				s.bind(bound, drivers, wire, d)
+				s.readPassword(creds, &d)
+				s.bind(bound, drivers, d)
 			}
 		}
 		s.judgeListening(bound)
@@ -82,15 +85,11 @@ func load(file string, open bool, log *slog.Logger) (*site, error) {
 }
 
 // bind binds one device. One that cannot be bound is a problem and is left out; the others go on.
-func (s *site) bind(l *line, drivers map[string]field.Driver, wire link.Line, d config.Device) {
-	driver, ok := drivers[d.Protocol]
-	if !ok {
-		var err error
-		if driver, err = adapters.Open(d.Protocol, wire, l.Framing); err != nil {
-			s.problems = append(s.problems, s.config.Problems(d.Name, err)...)
-			return
-		}
-		drivers[d.Protocol] = driver
+func (s *site) bind(l *line, drivers map[voice]field.Driver, d config.Device) {
+	driver, err := l.driver(drivers, l.wire, d.Device)
+	if err != nil {
+		s.problems = append(s.problems, s.config.Problems(d.Name, err)...)
+		return
 	}
 	station, err := driver.Bind(d.Device)
 	if err != nil {
@@ -122,6 +121,36 @@ func (s *site) judgeListening(l *line) {
 		}
 	}
 	l.devices = slices.DeleteFunc(l.devices, func(d collect.Device) bool { return d.Every > 0 })
+}
+
+// voice is how a device is spoken to: there is one driver for each voice on a line.
+type voice struct{ protocol, mode string }
+
+// driver gives the driver for a device, which is opened when there is none yet.
+func (l *line) driver(drivers map[voice]field.Driver, w wire, d field.Device) (field.Driver, error) {
+	v := voice{d.Protocol, d.Mode}
+	if driver := drivers[v]; driver != nil {
+		return driver, nil
+	}
+	driver, err := adapters.Open(d.Protocol, viewOf(w, d.Mode), l.Framing)
+	if err == nil {
+		drivers[v] = driver
+	}
+	return driver, err
+}
+
+// readPassword gives a device the password that its file holds. Without it the device is read, and not written.
+func (s *site) readPassword(creds string, d *config.Device) {
+	if d.Password == "" {
+		return
+	}
+	text, err := os.ReadFile(filepath.Join(creds, d.Password))
+	if err != nil {
+		s.problems = append(s.problems, s.config.Problem(config.Warning, config.KindDevice, d.Name, "password",
+			"the file cannot be read: "+err.Error(), "put the password into a file of this name in the credentials folder; until then what needs it is refused"))
+		return
+	}
+	d.Secret = strings.TrimSpace(string(text))
 }
 
 // bindFaulty binds a device that cannot run, for what else is wrong with it: every fault is told at once.

@@ -73,7 +73,7 @@ func (d *daemon) trace(ctx context.Context, q url.Values, emit func(any) error) 
 			doc := traceDoc{T: f.Time.UnixMilli(), Line: l.Name, Dir: f.Dir.String(), Lost: f.Dropped, Text: f.Note}
 			if len(f.Bytes) > 0 {
 				doc.Hex = fmt.Sprintf("% x", f.Bytes)
-				doc.Text = adapters.Describe(l.protocol(), l.Framing, f.Dir == link.Tx, f.Bytes)
+				doc.Text = l.describe(f.Dir == link.Tx, f.Bytes)
 			}
 			if err := emit(doc); err != nil {
 				return err
@@ -84,12 +84,20 @@ func (d *daemon) trace(ctx context.Context, q url.Values, emit func(any) error) 
 	return fmt.Errorf("there is no line %q; there are: %s", q.Get("line"), strings.Join(names, ", "))
 }
 
-// protocol is what the line's frames are taken for: what its first device speaks.
-func (l *line) protocol() string {
-	if len(l.devices) == 0 {
-		return ""
+// describe says what a frame means. On a line with several protocols it is of the one that knows it for a whole frame.
+func (l *line) describe(sent bool, frame []byte) (text string) {
+	asked := map[string]bool{}
+	for _, d := range l.devices {
+		if asked[d.Protocol] {
+			continue
+		}
+		asked[d.Protocol] = true
+		said := adapters.Describe(d.Protocol, l.Framing, sent, frame)
+		if text == "" || text == adapters.NoFrame {
+			text = said
+		}
 	}
-	return l.devices[0].Protocol
+	return text
 }
 
 // waitingDoc is one record of the backlog: a reading, an event or a reply.

@@ -29,6 +29,19 @@ func openLine(l config.Line, log *slog.Logger) (wire, error) {
 	return link.TCP(l.Host, o), nil
 }
 
+// viewOf is a line as a device with a mode of its own sees it, or, for "", one without.
+func viewOf(w wire, mode string) link.Line {
+	serial, ok := w.(*link.SerialLine)
+	if !ok {
+		return w
+	}
+	m, err := link.ParseMode(mode)
+	if err != nil {
+		m = serial.Mode() // the line's own: nothing has changed it before the lines run
+	}
+	return serial.At(m)
+}
+
 // where tells people which line is meant.
 func where(l config.Line) string {
 	switch {

@@ -50,15 +50,15 @@ func describe(f frame) string {
 		verb = "clear the meter"
 	case 0x1B:
 		verb = "clear the events"
-	case v1997.read:
+	case v1997.read():
 		v, verb = v1997, "read"
-	case v1997.readNext:
+	case v1997.readNext():
 		v, verb = v1997, "read on"
 	default:
 		verb, known = fmt.Sprintf("function %02X", fn), false
 	}
 	item := ""
-	if n := v.idSize; known && len(f.data) >= n && (fn == fnRead || fn == fnReadNext || fn == fnWrite || v == v1997) {
+	if n := v.idSize(); known && len(f.data) >= n && (fn == fnRead || fn == fnReadNext || fn == fnWrite || v == v1997) {
 		var code uint32
 		for i := range n {
 			code |= uint32(f.data[i]) << (8 * i)
@@ -73,8 +73,8 @@ func describe(f frame) string {
 		return verb
 	case f.control&abnormal != 0 && len(f.data) > 0:
 		return "refused: " + refusal(v, f.data[0]).Name
-	case item != "" && len(f.data) > v.idSize:
-		s := fmt.Sprintf("%s, %d bytes", item, len(f.data)-v.idSize)
+	case item != "" && len(f.data) > v.idSize():
+		s := fmt.Sprintf("%s, %d bytes", item, len(f.data)-v.idSize())
 		if f.control&further != 0 {
 			s += ", and more to come"
 		}

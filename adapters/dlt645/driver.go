@@ -58,7 +58,7 @@ type Station struct {
 	driver   *Driver
 	address  address
 	who      string
-	version  *version
+	version  version
 	timeout  time.Duration
 	wake     int
 	blocks   bool
@@ -105,7 +105,7 @@ func (d *Driver) Bind(dev field.Device) (field.Station, error) {
 	if len(faults) > 0 {
 		return nil, errors.Join(faults...)
 	}
-	if s.version == nil {
+	if s.version == 0 {
 		s.version = v2007
 	}
 	s.groups, s.shapes = groups, meter.Shapes(groups)
@@ -176,10 +176,10 @@ func (s *Station) readTag(tag field.Tag, fault meter.Fault) (w what, text bool, 
 		}
 	}
 	switch {
-	case s.version == nil:
+	case s.version == 0:
 		s.version = edition
 	case s.version != edition:
-		fault("at", tag.At, "this is an identifier of "+edition.name+", and others of this meter are of "+s.version.name,
+		fault("at", tag.At, "this is an identifier of "+edition.String()+", and others of this meter are of "+s.version.String(),
 			"a meter keeps one edition: eight digits for 2007, four for 1997")
 	}
 	if tag.Write && edition == v1997 {
@@ -266,15 +266,15 @@ func (s *Station) Cost(group string) field.Cost {
 			n = 2
 		}
 		c.Exchanges += n
-		c.Sent += n * (s.wake + overhead + s.version.idSize)
-		c.Received += n * (defaultWake + overhead + s.version.idSize + r.size())
+		c.Sent += n * (s.wake + overhead + s.version.idSize())
+		c.Received += n * (defaultWake + overhead + s.version.idSize() + r.size())
 		c.Pause += time.Duration(n) * (turnaround + silence)
 	}
 	return c
 }
 
 // errorNames are the bits of the error word (2007, table 6 of annex; 1997, table 6), lowest first.
-var errorNames = map[*version][8]string{
+var errorNames = map[version][8]string{
 	v2007: {"other error", "no such data", "wrong password or not allowed", "the baud rate cannot be changed",
 		"too many zones of the year", "too many slots of the day", "too many tariffs", "reserved"},
 	v1997: {"illegal data", "no such identifier", "wrong password", "reserved",
@@ -282,7 +282,7 @@ var errorNames = map[*version][8]string{
 }
 
 // refusal is an error word in the words of the seam.
-func refusal(v *version, word byte) *field.ExceptionError {
+func refusal(v version, word byte) *field.ExceptionError {
 	var names []string
 	for bit, name := range errorNames[v] {
 		if word>>bit&1 != 0 {

@@ -36,18 +36,43 @@ const (
 	fnFreeze      = 0x16
 )
 
-// version is the edition of the standard that a meter keeps.
-type version struct {
-	name           string
-	read, readNext byte
-	idSize         int  // bytes of a data identifier
-	counted        bool // frames that follow carry their number
+// version is the edition of the standard that a meter keeps; the zero version is not known yet.
+type version uint8
+
+const (
+	v2007 version = iota + 1
+	v1997
+)
+
+func (v version) String() string {
+	if v == v1997 {
+		return "DL/T 645-1997"
+	}
+	return "DL/T 645-2007"
 }
 
-var (
-	v2007 = &version{"DL/T 645-2007", fnRead, fnReadNext, 4, true}
-	v1997 = &version{"DL/T 645-1997", 0x01, 0x02, 2, false}
-)
+// read is the function that reads, readNext the one that reads on.
+func (v version) read() byte {
+	if v == v1997 {
+		return 0x01
+	}
+	return fnRead
+}
+
+func (v version) readNext() byte {
+	if v == v1997 {
+		return 0x02
+	}
+	return fnReadNext
+}
+
+// idSize is how many bytes a data identifier has.
+func (v version) idSize() int {
+	if v == v1997 {
+		return 2
+	}
+	return 4
+}
 
 // address is a meter's twelve digits, the lowest two first.
 type address [6]byte

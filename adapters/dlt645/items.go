@@ -8,7 +8,7 @@ import (
 
 // id is a data identifier: DI3 DI2 DI1 DI0 of 2007, or DI1 DI0 of 1997.
 type id struct {
-	*version
+	version
 	code uint32
 }
 
@@ -26,11 +26,11 @@ func parseID(s string) (id, bool) {
 	return id{}, false
 }
 
-func (i id) String() string { return fmt.Sprintf("%0*X", 2*i.idSize, i.code) }
+func (i id) String() string { return fmt.Sprintf("%0*X", 2*i.idSize(), i.code) }
 
 // bytes are the identifier as it goes on the wire: low byte first.
 func (i id) bytes() []byte {
-	b := make([]byte, i.idSize)
+	b := make([]byte, i.idSize())
 	for k := range b {
 		b[k] = byte(i.code >> (8 * k))
 	}

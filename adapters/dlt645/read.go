@@ -113,7 +113,7 @@ func (s *Station) readClock(ctx context.Context, reading *meter.Reading[what], r
 // fetch asks for an item or a block and gives its data, all frames of it. Refusals come as *field.ExceptionError.
 func (s *Station) fetch(ctx context.Context, r request) ([]byte, error) {
 	ident := r.id.bytes()
-	f, err := s.ask(ctx, s.version.read, ident, func(f frame) string {
+	f, err := s.ask(ctx, s.version.read(), ident, func(f frame) string {
 		data, ok := bytes.CutPrefix(f.data, ident)
 		switch {
 		case !ok:
@@ -132,11 +132,11 @@ func (s *Station) fetch(ctx context.Context, r request) ([]byte, error) {
 			return nil, fmt.Errorf("%s: %w: the answer to %s does not end", s.who, field.ErrSilent, r.id)
 		}
 		request := ident
-		if s.version.counted {
+		if s.version == v2007 {
 			request = append(bytes.Clone(ident), byte(n))
 		}
-		f, err = s.ask(ctx, s.version.readNext, request, func(f frame) string {
-			if !bytes.HasPrefix(f.data, ident) || s.version.counted && (len(f.data) == len(ident) || f.data[len(f.data)-1] != byte(n)) {
+		f, err = s.ask(ctx, s.version.readNext(), request, func(f frame) string {
+			if !bytes.HasPrefix(f.data, ident) || s.version == v2007 && (len(f.data) == len(ident) || f.data[len(f.data)-1] != byte(n)) {
 				return "another part of the answer"
 			}
 			return ""
@@ -145,7 +145,7 @@ func (s *Station) fetch(ctx context.Context, r request) ([]byte, error) {
 			return nil, err
 		}
 		part := f.data[len(ident):]
-		if s.version.counted {
+		if s.version == v2007 {
 			part = part[:len(part)-1]
 		}
 		data = append(data, part...)
@@ -164,7 +164,7 @@ func (s *Station) ask(ctx context.Context, fn byte, data []byte, wrong func(fram
 	}, s.wake, wrong)
 }
 
-func (d *Driver) ask(ctx context.Context, v *version, to address, fn byte, data []byte, q meter.Question, wake int, wrong func(frame) string) (frame, error) {
+func (d *Driver) ask(ctx context.Context, v version, to address, fn byte, data []byte, q meter.Question, wake int, wrong func(frame) string) (frame, error) {
 	var found frame
 	var fault string
 	accept := func(f frame) bool {
@@ -214,7 +214,7 @@ func (s *Station) Probe(ctx context.Context) error {
 		where = s.groups[0].Points[0].Where.id
 	}
 	ident := where.bytes()
-	_, err := s.ask(ctx, s.version.read, ident, func(f frame) string {
+	_, err := s.ask(ctx, s.version.read(), ident, func(f frame) string {
 		if !bytes.HasPrefix(f.data, ident) {
 			return "another identifier"
 		}

@@ -32,7 +32,7 @@ func (d *Driver) Scan(ctx context.Context, o field.ScanOptions, found func(field
 		}
 		*end.into = a.String()
 	}
-	for _, v := range []*version{v2007, v1997} {
+	for _, v := range []version{v2007, v1997} {
 		if err := x.below(anyone, 0, v); err != nil {
 			return err
 		}
@@ -54,7 +54,7 @@ type scan struct {
 }
 
 // below finds the meters of an edition whose lowest bytes are the first known ones of a.
-func (x *scan) below(a address, known int, v *version) error {
+func (x *scan) below(a address, known int, v version) error {
 	several, err := x.ask(a, v, known)
 	if err != nil || !several || known == len(a) {
 		return err
@@ -71,16 +71,16 @@ func (x *scan) below(a address, known int, v *version) error {
 }
 
 // ask asks once. several says that more than one answered.
-func (x *scan) ask(a address, v *version, known int) (several bool, err error) {
+func (x *scan) ask(a address, v version, known int) (several bool, err error) {
 	if x.done > 0 {
 		field.Pause(x.ctx)
 	}
 	fn, data := byte(fnReadAddress), []byte(nil)
 	switch {
 	case v == v1997:
-		fn, data = v.read, id{v, 0x9010}.bytes()
+		fn, data = v.read(), id{v, 0x9010}.bytes()
 	case known > 0: // function 13 knows no part of an address
-		fn, data = v.read, id{v, 0x00010000}.bytes()
+		fn, data = v.read(), id{v, 0x00010000}.bytes()
 	}
 	f, err := x.driver.ask(x.ctx, v, a, fn, data, meter.Question{Who: "scan", Timeout: x.timeout}, defaultWake, none)
 	x.done++
@@ -100,7 +100,7 @@ func (x *scan) ask(a address, v *version, known int) (several bool, err error) {
 		if v == v1997 {
 			profile = "dlt645-1997"
 		}
-		x.found(field.Found{Protocol: "dlt645", Address: number, Identity: v.name, Profile: profile})
+		x.found(field.Found{Protocol: "dlt645", Address: number, Identity: v.String(), Profile: profile})
 	}
 	return false, nil
 }

@@ -38,6 +38,7 @@ type Device struct {
 	Protocol string            // "modbus", "dlt645", …
 	Profile  string            // where its tags come from; "" when they stand in the configuration
 	Address  string            // in the protocol's notation; leading zeros count
+	Mode     string            // the line mode that it is spoken to at, "2400 8E1"; "" for the line's own
 	Timeout  time.Duration     // for one answer, 0 for the protocol's own
 	Secret   string            // the password that the device asks for, in the protocol's notation; "" when none is known. Never logged
 	Quirks   map[string]string // what this device does otherwise: "max_registers" = "60", "holes" = "holding 10-19"

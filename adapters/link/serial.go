@@ -69,7 +69,9 @@ func (l *SerialLine) Mode() Mode {
 // opened. The error is a *DownError: the port's driver can't do the mode, or the port is gone.
 func (l *SerialLine) SetMode(m Mode) error {
 	_ = l.sleepUntil(context.Background(), l.quietAt.Add(-l.silence)) // ends early only when the line is closed
+	before := l.silence
 	l.setMode(m)
+	l.quietAt = l.quietAt.Add(max(0, l.silence-before)) // who listens in the slower mode needs a silence of that mode
 	p, ok := l.current().(*serialPort)
 	if !ok {
 		return nil

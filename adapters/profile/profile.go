@@ -71,8 +71,7 @@ func Library(keys Keys, report *strict.Report) []*Profile {
 // Later lists the profiles that a later build brings: name → protocol.
 func Later() map[string]string {
 	return map[string]string{
-		"dlt645-2007-three-phase": "dlt645",
-		"ruuvi-tag":               "ble",
+		"ruuvi-tag": "ble",
 	}
 }
 

@@ -48,6 +48,9 @@ func Forecast(devices []Device, char func(mode string) time.Duration) Load {
 				period = d.Slow
 			}
 			c := coster.Cost(g.Name)
+			if c.Mode == "" {
+				c.Mode = d.Mode
+			}
 			mine.Share += float64(c.Time(char(c.Mode))) / float64(period)
 			load.Silence = max(load.Silence, c.Timeout)
 		}

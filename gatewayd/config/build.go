@@ -36,10 +36,11 @@ const (
 	KindRadio = "radio"
 )
 
-// The framings of a line, Modbus frames on it. The first of its kind is the default.
+// The framings of a line: how Modbus frames stand on it, or raw where there are none. The first of its kind is the
+// default.
 var (
-	portFramings = []string{"rtu", "ascii"}
-	hostFramings = []string{"tcp", "rtu", "ascii"}
+	portFramings = []string{"rtu", "ascii", "raw"}
+	hostFramings = []string{"tcp", "rtu", "ascii", "raw"}
 )
 
 // runsOn says whether this binary has any protocol for a kind of line.

@@ -92,7 +92,7 @@ type Line struct {
 	Mode    string // "9600 8N1"
 	RS485   bool   // the driver switches the transmitter by the kernel's RS-485 mode
 	Host    string // "192.0.2.20:502"
-	Framing string // "tcp" (Modbus TCP) or "rtu" for a host; "rtu" for a port
+	Framing string // of Modbus: "tcp", "rtu" or "ascii" for a host, "rtu" or "ascii" for a port; "raw" for other protocols
 	Radio   string // "hci0"
 	Timeout time.Duration
 }
@@ -112,4 +112,5 @@ type Device struct {
 	OnlyChanges map[string]Deadband // tag → deadband; "" is the rule for every other tag, and without it they are always sent; nil when all is sent
 	Heartbeat   time.Duration       // under only_changes, an unchanged value is sent this often all the same
 	Writable    []string
+	Password    string // name of a file in the credentials folder: what the device asks for before a write
 }

@@ -106,6 +106,8 @@ func (l *loader) readDevice(e *deviceEntry) {
 	kind := l.readKind(e)
 	l.checkLineKind(e, line)
 	e.Address = t.Need("address", `the device's address on its line, in quotes: address = "1"`)
+	e.readMode(line)
+	e.Password = readCredential(t, "password", false)
 	l.readTags(e, kind)
 
 	defaults := profile.Profile{}
@@ -143,6 +145,20 @@ func (l *loader) readDevice(e *deviceEntry) {
 	e.readOnlyChanges()
 	e.readWritable()
 	t.Done(nil)
+}
+
+// readMode reads the mode that the device is spoken to at, where it is not the line's.
+func (e *deviceEntry) readMode(line *lineEntry) {
+	e.Mode = e.table.Text("mode")
+	if e.Mode == "" {
+		return
+	}
+	switch fault := modeFault(e.Mode); {
+	case fault != "":
+		e.table.Complain("mode", fault, modeHint)
+	case line != nil && line.kind != "" && line.kind != KindPort:
+		e.table.Complain("mode", "this line has a "+line.kind+", and no mode", "leave mode out; a serial device server is set up with its own tools")
+	}
 }
 
 // readLineOf finds the device's line; nil when there is none.

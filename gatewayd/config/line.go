@@ -96,16 +96,25 @@ func (e *lineEntry) read() {
 
 // checkMode judges "9600 8N1".
 func (e *lineEntry) checkMode() {
-	const hint = `write baud rate, data bits (7 or 8), parity (N, E or O) and stop bits (1 or 2): "9600 8N1"`
-	baud, rest, _ := strings.Cut(strings.ToUpper(e.Mode), " ")
+	if fault := modeFault(e.Mode); fault != "" {
+		e.table.Complain("mode", fault, modeHint)
+	}
+}
+
+const modeHint = `write baud rate, data bits (7 or 8), parity (N, E or O) and stop bits (1 or 2): "9600 8N1"`
+
+// modeFault says what is wrong with a serial mode; "" when nothing is.
+func modeFault(mode string) string {
+	baud, rest, _ := strings.Cut(strings.ToUpper(mode), " ")
 	rest = strings.TrimSpace(rest)
 	n, err := strconv.Atoi(baud)
 	switch {
 	case err != nil:
-		e.table.Complain("mode", "this does not begin with a baud rate", hint)
+		return "this does not begin with a baud rate"
 	case n < 50 || n > 4_000_000:
-		e.table.Complain("mode", fmt.Sprintf("%d is no baud rate: allowed are 50 to 4000000", n), hint)
+		return fmt.Sprintf("%d is no baud rate: allowed are 50 to 4000000", n)
 	case len(rest) != 3 || !strings.Contains("78", rest[:1]) || !strings.Contains("NEO", rest[1:2]) || !strings.Contains("12", rest[2:]):
-		e.table.Complain("mode", fmt.Sprintf("%q is no character format", rest), hint)
+		return fmt.Sprintf("%q is no character format", rest)
 	}
+	return ""
 }
