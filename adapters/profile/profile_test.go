@@ -15,14 +15,14 @@ import (
 	"edgegateway/adapters/profile/strict"
 )
 
-// TestLibrary: every built-in profile is without faults, carries a test and passes it.
+// TestLibrary: every built-in profile is without faults and carries a test. Whether it passes is for the real driver.
 func TestLibrary(t *testing.T) {
 	var report strict.Report
 	profiles := profile.Library(keys(), &report)
 	for _, p := range report.Problems() {
 		t.Error(p)
 	}
-	if len(profiles) < 3 {
+	if len(profiles) < 30 {
 		t.Fatalf("the library has %d profiles", len(profiles))
 	}
 	for _, p := range profiles {
@@ -32,12 +32,6 @@ func TestLibrary(t *testing.T) {
 			}
 			if len(p.Tests) == 0 {
 				t.Error("the profile carries no test")
-			}
-			if p.Protocol != "modbus" {
-				return // the stand-in below decodes registers; TestLibraryWithTheRealDriver runs all
-			}
-			for _, problem := range p.Test(t.Context(), open) {
-				t.Error(problem)
 			}
 		})
 	}
