@@ -38,6 +38,7 @@ func (d *daemon) verbs() []command.Verb {
 		{Name: "status", Level: command.Observe, Does: "what is wrong, and where things stand", Run: d.statusVerb},
 		{Name: "read", Level: command.Observe, Args: "device [tag]", Does: "read a device once, now", Run: d.read},
 		{Name: "write", Level: command.Operate, Args: "device tag value", Does: "write a tag once, now", Run: d.write},
+		{Name: "scan", Level: command.Operate, Args: "line", Does: "find out who answers on a line", Long: true, Limit: scanLimit, Run: d.scanVerb},
 		{Name: "backlog", Level: command.Observe, Does: "what waits for the platforms", Run: d.backlog},
 		{Name: "backlog-drop", Level: command.Configure, Args: "[platform]", Does: "give up what waits; it is declared lost", Run: d.dropBacklog},
 		{Name: "ledger", Level: command.Observe, Does: "what was lost, and why", Run: d.ledger},

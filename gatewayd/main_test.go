@@ -50,6 +50,8 @@ func plc(ts *testscript.TestScript, neg bool, args []string) {
 	unit.Set(modbus.Inputs, 0, 0x4366, 0x3333) // 230.2 as float32
 	unit.Set(modbus.Holdings, 200, 425)
 	unit.Hole(modbus.Inputs, 50, 60)
+	unit.Identify(map[byte]string{0: "Eastron", 1: "SDM630", 2: "V2"})
+	server.Unit(2)
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {

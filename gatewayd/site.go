@@ -32,6 +32,7 @@ type line struct {
 
 	listener field.Listener // of its devices that speak by themselves; nil when there are none
 
+	drivers  map[voice]field.Driver
 	forecast float64 // share of its time that its devices need by their plans; 0 where that cannot be told
 }
 
@@ -54,11 +55,11 @@ func load(file, creds string, open bool, log *slog.Logger) (*site, error) {
 		if !open {
 			defer wire.Close()
 		}
-		drivers := map[voice]field.Driver{}
+		bound.drivers = map[voice]field.Driver{}
 		for _, d := range cfg.Devices {
 			if d.Line == l.Name {
 				s.readPassword(creds, &d)
-				s.bind(bound, drivers, d)
+				s.bind(bound, d)
 			}
 		}
 		s.judgeListening(bound)
@@ -85,8 +86,8 @@ func load(file, creds string, open bool, log *slog.Logger) (*site, error) {
 }
 
 // bind binds one device. One that cannot be bound is a problem and is left out; the others go on.
-func (s *site) bind(l *line, drivers map[voice]field.Driver, d config.Device) {
-	driver, err := l.driver(drivers, l.wire, d.Device)
+func (s *site) bind(l *line, d config.Device) {
+	driver, err := l.driver(l.drivers, l.wire, d.Device)
 	if err != nil {
 		s.problems = append(s.problems, s.config.Problems(d.Name, err)...)
 		return

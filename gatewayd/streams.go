@@ -16,7 +16,7 @@ import (
 
 // streams are what a client can follow.
 func (d *daemon) streams() map[string]web.Stream {
-	return map[string]web.Stream{"watch": d.watch, "trace": d.trace, "backlog": d.export}
+	return map[string]web.Stream{"watch": d.watch, "trace": d.trace, "backlog": d.export, "scan": d.scanStream}
 }
 
 // watch follows the readings of one device, or of all.

@@ -26,8 +26,10 @@ func runProfile(c *cli) error {
 		return c.showProfile(c.args[1])
 	case c.args[0] == "test" && len(c.args) == 2:
 		return c.testProfile(c.args[1])
+	case c.args[0] == "new" && len(c.args) == 2:
+		return c.newProfile(c.args[1])
 	default:
-		return usagef("usage: gatewayd profile list | profile show NAME | profile test FILE")
+		return usagef("usage: gatewayd profile list | profile show NAME | profile test FILE | profile new NAME --scan FILE")
 	}
 }
 

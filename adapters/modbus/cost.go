@@ -12,7 +12,7 @@ const usualTurnaround = 5 * time.Millisecond
 
 // Cost implements field.Coster.
 func (s *Station) Cost(name string) field.Cost {
-	c := field.Cost{Timeout: s.timeout}
+	c := field.Cost{Timeout: s.timeout, Mode: s.mode}
 	silence := s.driver.line.Timing().Silence
 	turnaround := firstPositive(s.stats.turnaround(), s.quirks.turnaround, usualTurnaround)
 	for _, g := range s.groups {

@@ -144,6 +144,7 @@ func (d *Driver) Bind(dev field.Device) (field.Station, error) {
 		driver:  d,
 		unit:    unit,
 		quirks:  q,
+		mode:    dev.Mode,
 		timeout: firstPositive(dev.Timeout, d.options.Timeout),
 		byName:  make(map[string]*point, len(dev.Tags)),
 		limit:   q.limits(),

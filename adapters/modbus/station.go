@@ -19,6 +19,7 @@ type Station struct {
 	packager modbus.Packager
 	quirks   quirks
 	timeout  time.Duration
+	mode     string // of the device, where the line has another
 	groups   []group
 	shapes   []*field.Group
 	byName   map[string]*point

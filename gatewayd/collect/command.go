@@ -83,9 +83,14 @@ func (l *Loop) Write(ctx context.Context, device, tag string, v field.Value) err
 // do has the loop call f between two requests, and waits until it has. When it returns an error of the context's before
 // f was called, f never is.
 func (l *Loop) do(ctx context.Context, f func(context.Context) error) error {
+	return l.pass(ctx, l.calls, f)
+}
+
+// pass is do by way of one of the loop's channels.
+func (l *Loop) pass(ctx context.Context, to chan<- *call, f func(context.Context) error) error {
 	c := &call{ctx: ctx, do: f, done: make(chan struct{})}
 	select {
-	case l.calls <- c:
+	case to <- c:
 	case <-ctx.Done():
 		return fmt.Errorf("line %s is busy: %w", l.o.Line, ctx.Err())
 	case <-l.done:

@@ -51,6 +51,8 @@ type Loop struct {
 	byName   map[string]*unit
 	epoch    time.Time // the zero of every time.Duration in this package that is a moment
 	calls    chan *call
+	loans    chan *call
+	lent     atomic.Bool // somebody waits for a loan, or has it
 	heard    chan utterance
 	done     chan struct{} // closed when Run has ended
 	progress atomic.Uint64
@@ -80,7 +82,7 @@ func New(o Options) *Loop {
 	}
 	l := &Loop{
 		o: o, byName: make(map[string]*unit, len(o.Devices)), epoch: time.Now(),
-		calls: make(chan *call), heard: make(chan utterance), done: make(chan struct{}),
+		calls: make(chan *call), loans: make(chan *call), heard: make(chan utterance), done: make(chan struct{}),
 	}
 	for _, d := range o.Devices {
 		u := newUnit(d)
@@ -152,6 +154,8 @@ func (l *Loop) turn(ctx context.Context, timer *time.Timer) {
 	select {
 	case h := <-l.heard:
 		l.hear(h)
+	case c := <-l.loans:
+		l.lend(ctx, c)
 	default:
 	}
 	now := l.now()
@@ -167,6 +171,8 @@ func (l *Loop) turn(ctx context.Context, timer *time.Timer) {
 	case <-ctx.Done():
 	case c := <-l.calls:
 		l.perform(ctx, c)
+	case c := <-l.loans:
+		l.lend(ctx, c)
 	case h := <-l.heard:
 		l.hear(h)
 	case <-timer.C:

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"edgegateway/adapters/field"
+	"edgegateway/adapters/profile"
 	"edgegateway/adapters/profile/strict"
 )
 
@@ -17,9 +18,10 @@ type Config struct {
 	Systemd   Systemd
 	Update    Update
 	Operators []Operator
-	Lines     []Line   // only those that can run
-	Devices   []Device // only those that can run
-	Faulty    []Device // those with faults of their own: they cannot run, but binding them finds the rest of what is wrong
+	Lines     []Line             // only those that can run
+	Devices   []Device           // only those that can run
+	Faulty    []Device           // those with faults of their own: they cannot run, but binding them finds the rest of what is wrong
+	Profiles  []*profile.Profile // every one that is known, in the order of their names
 
 	main   string                     // the main file
 	tables map[tableKey]*strict.Table // where everything stands, for Locate

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -56,6 +57,7 @@ func Load(file string, build Build) (*Config, []Problem, error) {
 	l.readOperators()
 	l.readLines()
 	l.readDevices()
+	l.config.Profiles = profile.Sorted(slices.Collect(maps.Values(l.profiles)))
 	return l.config, l.report.Problems(), nil
 }
 
