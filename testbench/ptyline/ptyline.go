@@ -6,7 +6,7 @@
 // It promises that the name is there exactly while the port is plugged in, that Unplug hangs up whoever has the port
 // open (reads end with EOF or EIO), and that the Line itself lives through it: a Read waits for the next Replug. It
 // writes as a wire does: bytes that nobody takes are lost, and hold up nobody. A caller may not assume baud rates,
-// parity or modem lines: a pty has none.
+// parity or modem lines: a pty has none, though Rate tells what the port is set to.
 package ptyline
 
 import (
@@ -182,6 +182,28 @@ func (l *Line) Write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	return 0, err
+}
+
+// Rate tells which baud rate and parity whoever has the port open has set: "9600 N", "2400 E"; "" while it is unplugged.
+// The kernel forgets a pty's other settings; that the parity is wanted shows in that it is looked at.
+func (l *Line) Rate() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.master == nil {
+		return ""
+	}
+	t, err := unix.IoctlGetTermios(l.slave, unix.TCGETS2)
+	if err != nil {
+		return ""
+	}
+	parity := 'N'
+	switch {
+	case t.Cflag&unix.PARODD != 0:
+		parity = 'O'
+	case t.Iflag&unix.INPCK != 0:
+		parity = 'E'
+	}
+	return fmt.Sprintf("%d %c", t.Ospeed, parity)
 }
 
 // open makes a pty pair in raw mode. The master goes through Go's poller, so that deadlines work on it.

@@ -117,7 +117,7 @@ func read(ctx context.Context, p Port, chunks chan<- chunk) {
 
 func serve(ctx context.Context, p Port, m Machine, chunks <-chan chunk) error {
 	var got []byte
-	var began time.Time // when the first of got was there
+	var began, came time.Time // when the first of got was there, and when the last
 	quiet := time.NewTimer(quietAfter)
 	defer quiet.Stop()
 	for {
@@ -127,7 +127,7 @@ func serve(ctx context.Context, p Port, m Machine, chunks <-chan chunk) error {
 			if len(got) == 0 {
 				began = c.at
 			}
-			got = append(got, c.data...)
+			got, came = append(got, c.data...), c.at
 			quiet.Reset(quietAfter)
 			if c.err != nil {
 				return c.err
@@ -142,6 +142,9 @@ func serve(ctx context.Context, p Port, m Machine, chunks <-chan chunk) error {
 			char := m.Char()
 			used, out := m.Take(got, silent)
 			end := began.Add(time.Duration(used) * char)
+			if end.Before(came) && used == len(got) {
+				end = came // what was noise took no time here
+			}
 			got, began = got[used:], end
 			if err := send(ctx, p, out, end); err != nil {
 				return err
