@@ -23,21 +23,26 @@ func (t *tally) most() uint64 {
 // bucket is a run of blocks of one class that is dropped as one. All its records belong to one epoch, and their
 // sequence numbers follow their positions: seq = pos + shift.
 type bucket struct {
-	id      uint32
-	first   uint64 // position at which it begins
-	end     uint64 // position at which it ends; it grows while the bucket is the last one
-	epoch   uint32
-	shift   uint64 // wraps: a number below its position is a large shift
-	blocks  uint64
-	bytes   int64
-	records uint64
-	opened  time.Time // monotonic; zero when it was found at opening
-	closing bool      // takes no block any more, for it is being freed
-	oldest  int64     // Unix milliseconds, of the records' stamps
-	newest  int64
-	unsure  bool  // some stamp could not be believed when it was taken
-	sealed  tally // records that it was sealed for
-	owed    tally // those of them not yet settled
+	id        uint32
+	first     uint64 // position at which it begins
+	end       uint64 // position at which it ends; it grows while the bucket is the last one
+	epoch     uint32
+	shift     uint64 // wraps: a number below its position is a large shift
+	blocks    uint64
+	bytes     int64
+	records   uint64
+	opened    time.Time     // monotonic; zero when it was found at opening
+	closed    bool          // its summary stands, so it takes no block any more
+	closing   bool          // takes no block any more, for it is being freed
+	step      time.Duration // to which it was thinned out; 0 when it was not
+	rewritten bool          // it took the place of others
+	unfit     bool          // was tried to be rewritten in vain
+	replaces  []uint32      // until its summary stands: the buckets that it replaces
+	oldest    int64         // Unix milliseconds, of the records' stamps
+	newest    int64
+	unsure    bool  // some stamp could not be believed when it was taken
+	sealed    tally // records that it was sealed for
+	owed      tally // those of them not yet settled
 }
 
 // add takes a block's figures in.
@@ -95,7 +100,7 @@ type run struct {
 // header stands before each block: what positions it spans and who is owed which of them.
 //
 //	byte    version = 1
-//	byte    0
+//	byte    1 when it was rewritten, else 0
 //	4 bytes CRC-32C of all the header but itself
 //	varint  length of what follows in the header
 //	varints first position, epoch, shift, oldest and newest stamp, 1 when some stamp could not be believed, number of
@@ -106,6 +111,7 @@ type header struct {
 	shift          uint64
 	oldest, newest int64 // Unix milliseconds
 	unsure         bool
+	rewritten      bool
 	runs           []run
 }
 
@@ -144,7 +150,7 @@ func (h *header) append(dst []byte) []byte {
 		body = binary.AppendUvarint(body, uint64(r.owed))
 	}
 	start := len(dst)
-	dst = append(dst, headerVersion, 0, 0, 0, 0, 0)
+	dst = append(dst, headerVersion, oneIf(h.rewritten), 0, 0, 0, 0)
 	dst = binary.AppendUvarint(dst, uint64(len(body)))
 	dst = append(dst, body...)
 	binary.LittleEndian.PutUint32(dst[start+2:], headerSum(dst[start:]))
@@ -170,6 +176,7 @@ func readHeader(b []byte) (header, []byte, error) {
 	if headerSum(b[:whole]) != binary.LittleEndian.Uint32(b[2:]) {
 		return h, nil, errHeader
 	}
+	h.rewritten = b[1]&1 != 0
 	r := numbers{b: b[6+n : whole]}
 	h.first, h.epoch, h.shift = r.next(), uint32(r.next()), r.next()
 	h.oldest, h.newest, h.unsure = r.signed(), r.signed(), r.next() == 1
@@ -220,7 +227,8 @@ func oneIf(b bool) byte {
 	return 0
 }
 
-const summaryVersion = 1
+// Version 1 of the summary ended before the step.
+const summaryVersion = 2
 
 // summary is what stands at the end of a closed bucket, so that opening need not read its blocks. ids gives the
 // persistent number of each destination.
@@ -236,13 +244,18 @@ func (b *bucket) summary(ids []uint8) []byte {
 		out = binary.AppendUvarint(out, uint64(id))
 		out = binary.AppendUvarint(out, b.sealed[i])
 	}
+	out = binary.AppendUvarint(out, uint64(b.step))
+	out = binary.AppendUvarint(out, uint64(len(b.replaces)))
+	for _, id := range b.replaces {
+		out = binary.AppendUvarint(out, uint64(id))
+	}
 	return binary.LittleEndian.AppendUint32(out, crc32.Checksum(out, crc32.MakeTable(crc32.Castagnoli)))
 }
 
 // readSummary fills a bucket from its summary; index gives the place of a destination's persistent number, or -1.
 func readSummary(b []byte, index func(uint64) int) (*bucket, error) {
 	n := len(b) - 4
-	if n < 1 || b[0] != summaryVersion ||
+	if n < 1 || b[0] < 1 || b[0] > summaryVersion ||
 		crc32.Checksum(b[:n], crc32.MakeTable(crc32.Castagnoli)) != binary.LittleEndian.Uint32(b[n:]) {
 		return nil, fmt.Errorf("damaged bucket summary")
 	}
@@ -256,6 +269,12 @@ func readSummary(b []byte, index func(uint64) int) (*bucket, error) {
 		}
 		if i := index(id); i >= 0 {
 			k.sealed[i] = count
+		}
+	}
+	if b[0] > 1 {
+		k.step = time.Duration(r.next())
+		for n := r.next(); n > 0 && !r.bad; n-- {
+			k.replaces = append(k.replaces, uint32(r.next()))
 		}
 	}
 	if r.bad {

@@ -145,7 +145,7 @@ func (c *Cursor) fromBlocks(b *Batch, maxRecords, maxBytes int) {
 			s.opt.Log.Warn("part of the store cannot be read", "class", b.Class.String(), "from", read, "err", err)
 		}
 		s.mu.Lock()
-		if t.read == read {
+		if now := st.owing(c.d, read); t.read == read && now != nil && now.id == bucket.id { // else it was rewritten meanwhile
 			c.offer(b, st, &bucket, blocks, maxRecords, maxBytes)
 		}
 		s.mu.Unlock()

@@ -189,9 +189,9 @@ func (f *flash) commit(changes []change) error {
 	return txn.Commit()
 }
 
-// drop frees a bucket. Writes that run at the same time fail, hence the one writer. Badger reads the tables that it
+// drop frees buckets. Writes that run at the same time fail, hence the one writer. Badger reads the tables that it
 // thins out, and panics over some damaged ones; here that is an error like any other.
-func (f *flash) drop(c field.Class, id uint32) (err error) {
+func (f *flash) drop(c field.Class, ids ...uint32) (err error) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	if f.db == nil {
@@ -202,8 +202,12 @@ func (f *flash) drop(c field.Class, id uint32) (err error) {
 			err = fmt.Errorf("freeing: %w: %v", errTables, r)
 		}
 	}()
-	f.cache.drop(c, id)
-	return f.db.DropPrefix(bucketKey(c, id))
+	var prefixes [][]byte
+	for _, id := range ids {
+		f.cache.drop(c, id)
+		prefixes = append(prefixes, bucketKey(c, id))
+	}
+	return f.db.DropPrefix(prefixes...)
 }
 
 func (f *flash) close() error {

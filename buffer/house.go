@@ -2,6 +2,7 @@ package buffer
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"edgegateway/adapters/field"
@@ -21,8 +22,10 @@ func (s *Store) keepHouse(now time.Time) {
 		s.takeBallast()
 	}
 	s.measure()
+	s.finishRewrites()
 	s.expire(now)
 	s.evict()
+	s.join()
 	s.rest()
 }
 
@@ -44,14 +47,14 @@ func (s *Store) tooLarge() bool {
 	return s.disk > s.opt.soft()
 }
 
-// evict gives up whole buckets until the folder is within its limit: stores that were set aside, then readings, then
-// events, then replies, the oldest first.
+// evict makes room until the folder is within its limit: stores that were set aside go first, then old readings are
+// thinned out if that is wanted, then whole buckets are given up: readings, then events, then replies, the oldest first.
 func (s *Store) evict() {
 	if s.w.measured >= measureEvery {
 		s.measure()
 	}
 	for s.tooLarge() {
-		if dropAsides(s.opt.Dir) {
+		if dropAsides(s.opt.Dir) || s.thin() {
 			s.measure()
 			continue
 		}
@@ -80,18 +83,22 @@ func (s *Store) oldestBucket() (*stream, *bucket) {
 // bucket that this process filled must also have stood as long by the monotonic clock.
 func (s *Store) expire(now time.Time) {
 	at := s.opt.Now()
-	if s.opt.Keep == 0 || at.Trust != field.Synchronised {
+	if at.Trust != field.Synchronised {
 		return
 	}
-	limit := at.Wall - s.opt.Keep.Milliseconds()
-	for _, st := range s.streams {
+	for c, st := range s.streams {
+		keep := s.opt.keep(field.Class(c))
+		if keep == 0 {
+			continue
+		}
+		limit := at.Wall - keep.Milliseconds()
 		for {
 			s.mu.Lock()
 			var b *bucket
 			if len(st.buckets) > 0 {
 				b = st.buckets[0]
 			}
-			old := b != nil && !b.unsure && b.newest < limit && (b.opened.IsZero() || now.Sub(b.opened) >= s.opt.Keep)
+			old := b != nil && !b.unsure && b.newest < limit && (b.opened.IsZero() || now.Sub(b.opened) >= keep)
 			s.mu.Unlock()
 			if !old || !s.discard(st, b, Expired) {
 				break
@@ -136,6 +143,28 @@ func (s *Store) keepUp() {
 	}
 }
 
+// withSources gives the number of a bucket, and of those that it replaced while they are not yet dropped: they go with
+// it.
+func (s *Store) withSources(st *stream, b *bucket) []uint32 {
+	ids := []uint32{b.id}
+	s.w.replaced = slices.DeleteFunc(s.w.replaced, func(r *replacement) bool {
+		if r.fresh != b {
+			return false
+		}
+		ids = append(ids, r.old...)
+		return true
+	})
+	return ids
+}
+
+// broken takes the store out of use over an error.
+func (s *Store) broken(err error) {
+	if errors.Is(err, errTables) {
+		s.w.damaged = err.Error()
+	}
+	s.stall(err, nil)
+}
+
 // settledBucket finds one that is owed to nobody; the last one only if worth says so.
 func (st *stream) settledBucket(worth func(*bucket) bool) *bucket {
 	for i, b := range st.buckets {
@@ -152,6 +181,7 @@ func (s *Store) remove(st *stream, b *bucket) bool {
 	s.mu.Lock()
 	b.closing = true
 	s.mu.Unlock()
+	s.finishRewrites()
 	s.saveCursors()
 	s.mu.Lock()
 	f := s.flash
@@ -159,11 +189,8 @@ func (s *Store) remove(st *stream, b *bucket) bool {
 	if f == nil {
 		return false
 	}
-	if err := f.drop(st.class, b.id); err != nil {
-		if errors.Is(err, errTables) {
-			s.w.damaged = err.Error()
-		}
-		s.stall(err, nil)
+	if err := f.drop(st.class, s.withSources(st, b)...); err != nil {
+		s.broken(err)
 		return false
 	}
 	s.w.measured = measureEvery

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -39,20 +38,7 @@ func TestTheLimitHoldsAtEveryMoment(t *testing.T) {
 	if err := r.Append(context.Background(), event(1), reply(1)); err != nil {
 		t.Fatal(err)
 	}
-	var most atomic.Int64
-	watching := make(chan struct{})
-	stop := make(chan struct{})
-	go func() {
-		defer close(watching)
-		for {
-			select {
-			case <-stop:
-				return
-			case <-time.After(5 * time.Millisecond):
-				most.Store(max(most.Load(), usage(dir)))
-			}
-		}
-	}()
+	most := watchUsage(dir)
 	const n = 3 * MinLimit / 20000
 	for i := range n {
 		if err := r.Append(context.Background(), bulky(i, 20000)); err != nil {
@@ -64,12 +50,11 @@ func TestTheLimitHoldsAtEveryMoment(t *testing.T) {
 		}
 	}
 	r.sealed(field.Readings)
-	close(stop)
-	<-watching
-	if got := most.Load(); got > o.Limit {
+	if got := most(); got > o.Limit {
 		t.Errorf("the folder took %d bytes, the limit is %d", got, o.Limit)
+	} else {
+		t.Logf("at most %.1f of %d MiB", float64(got)/(1<<20), o.Limit>>20)
 	}
-	t.Logf("at most %.1f of %d MiB", float64(most.Load())/(1<<20), o.Limit>>20)
 	c := r.cursor("a")
 	got := drain(c, Backlog) // buckets may be given up while it runs
 	if len(drain(c, Replies)) != 1 {
@@ -111,6 +96,79 @@ func TestTheLimitHoldsAtEveryMoment(t *testing.T) {
 	r.wait("the disk to be free", func() bool { return usage(dir) < 1<<20+o.ballast()+256<<10 })
 }
 
+// watchUsage looks at a folder's size all the time, until it is asked for the most that it saw.
+func watchUsage(dir string) func() int64 {
+	stop, most := make(chan struct{}), make(chan int64)
+	go func() {
+		var n int64
+		for {
+			select {
+			case <-stop:
+				most <- n
+				return
+			case <-time.After(5 * time.Millisecond):
+				n = max(n, usage(dir))
+			}
+		}
+	}()
+	return func() int64 { close(stop); return <-most }
+}
+
+// TestTheLimitHoldsWhileReadingsAreThinned fills the store with three times its limit while somebody drains it at a
+// tenth of the pace. Old readings are thinned out and none has to be given up, and what came and what was thinned
+// are all that was taken.
+func TestTheLimitHoldsWhileReadingsAreThinned(t *testing.T) {
+	dir := t.TempDir()
+	o := testOptions(dir, "a", "away")
+	o.Limit = MinLimit
+	o.Thin = []time.Duration{5 * time.Second, time.Minute}
+	tune := quick()
+	tune.bucketBytes = 512 << 10
+	r := start(t, o, tune)
+	most := watchUsage(dir)
+	c := r.cursor("a")
+	const n = 3 * MinLimit / 20000
+	came := map[uint64]bool{}
+	take := func(max int) bool {
+		b, ok := c.Next(Backlog, max, 1<<20)
+		for _, rec := range b.Records {
+			came[rec.Seq] = true
+		}
+		c.Ack(b)
+		return ok
+	}
+	for i := range n {
+		rec := bulky(i, 20000)
+		rec.At.Wall = wall + int64(i)*1000
+		if err := r.Append(context.Background(), rec); err != nil {
+			t.Fatal(err)
+		}
+		if i%50 == 49 {
+			r.sealed(field.Readings)
+			take(5)
+			r.balanced()
+		}
+	}
+	r.sealed(field.Readings)
+	if got := most(); got > o.Limit {
+		t.Errorf("the folder took %d bytes, the limit is %d", got, o.Limit)
+	} else {
+		t.Logf("at most %.1f of %d MiB", float64(got)/(1<<20), o.Limit>>20)
+	}
+	for take(1000) {
+	}
+	for _, d := range r.Stats().Destinations {
+		b := d.Books[field.Readings]
+		if b.ByCause[Thinned] == 0 || b.Lost != b.ByCause[Thinned] {
+			t.Errorf("%s: %+v", d.Name, b)
+		}
+		if d.Name == "a" && uint64(len(came))+b.Lost != n {
+			t.Errorf("%d came, %d were thinned out, of %d", len(came), b.Lost, n)
+		}
+	}
+	r.balanced()
+}
+
 func TestAgeLimit(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -148,6 +206,36 @@ func TestAgeLimit(t *testing.T) {
 				t.Errorf("%+v", b)
 			}
 		})
+	}
+}
+
+func TestAClassHasAnAgeLimitOfItsOwn(t *testing.T) {
+	dir := t.TempDir()
+	o := testOptions(dir, "a")
+	r := start(t, o, quick())
+	if err := r.Append(context.Background(), reading(meter("feeder-1"), 0), event(1), reply(1)); err != nil {
+		t.Fatal(err)
+	}
+	r.sealed(field.Readings)
+	r.end()
+	o.Keep, o.KeepOf = time.Hour, map[field.Class]time.Duration{field.Events: 24 * time.Hour, field.Replies: 0}
+	for hours, want := range map[int64][3]uint64{ // that expired, by class
+		2:   {field.Readings: 1},
+		100: {field.Readings: 1, field.Events: 1},
+	} {
+		o.Dir = t.TempDir()
+		if err := os.CopyFS(o.Dir, os.DirFS(dir)); err != nil {
+			t.Fatal(err)
+		}
+		o.Now = func() field.Stamp { return field.Stamp{Wall: wall + hours*3600e3} }
+		s := idle(t, o)
+		s.expire(time.Now())
+		for c, b := range s.Stats().Destinations[0].Books {
+			if b.ByCause[Expired] != want[c] {
+				t.Errorf("after %d h: %s: %+v", hours, field.Class(c), b)
+			}
+		}
+		s.balanced()
 	}
 }
 

@@ -1,11 +1,14 @@
 package buffer
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -102,7 +105,8 @@ type contents struct {
 	streams [len(field.Classes)]struct {
 		buckets []*bucket
 		chain   uint64
-		next    uint32 // the last bucket's number
+		next    uint32   // the last bucket's number
+		dead    []uint32 // buckets that rewriting left behind
 	}
 	tracks []*[len(field.Classes)]track // in the order of flash.ids
 	ledger []Loss
@@ -167,15 +171,22 @@ func (f *flash) loadStream(x *contents, c field.Class) error {
 	if err != nil {
 		return err
 	}
-	end := uint64(0)
 	for _, id := range ids {
+		st.next = max(st.next, id)
+	}
+	alive, dead, err := f.survey(c, ids)
+	if err != nil {
+		return err
+	}
+	st.dead = dead
+	end := uint64(0)
+	for _, id := range alive {
 		k, err := f.loadBucket(x, c, id, end)
 		if err != nil {
 			return err
 		}
 		end = k.end
 		st.buckets = append(st.buckets, k)
-		st.next = max(st.next, id)
 	}
 	st.chain = max(st.chain, end)
 	for _, ts := range x.tracks {
@@ -191,6 +202,45 @@ func (f *flash) loadStream(x *contents, c field.Class) error {
 		t.read = t.low
 	}
 	return nil
+}
+
+// survey puts buckets in the order of their positions: one that took the place of others has a higher number than its
+// neighbours. dead are those that a rewrite replaced and could not drop any more, or began and did not finish.
+func (f *flash) survey(c field.Class, ids []uint32) (alive, dead []uint32, err error) {
+	first := map[uint32]uint64{}
+	for _, id := range ids {
+		stored, err := f.get(blockKey(c, id, summaryEnd))
+		if err != nil {
+			return nil, nil, err
+		}
+		// A summary that is damaged leaves a rewritten bucket and those that it replaced: the newer counts for nothing.
+		if k, err := readSummary(stored, f.index); err == nil {
+			first[id] = k.first
+			dead = append(dead, k.replaces...)
+			continue
+		}
+		prefix := bucketKey(c, id)
+		err = f.each(prefix, prefix, func(key []byte, value func() ([]byte, error)) (bool, error) {
+			first[id] = binary.BigEndian.Uint64(key[len(prefix):])
+			b, err := value()
+			if err != nil {
+				return false, nil // whoever reads the block will say so
+			}
+			if h, _, err := readHeader(b); err == nil {
+				first[id] = h.first
+				if h.rewritten {
+					dead = append(dead, id)
+				}
+			}
+			return false, nil
+		})
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	alive = slices.DeleteFunc(ids, func(id uint32) bool { return slices.Contains(dead, id) })
+	slices.SortStableFunc(alive, func(a, b uint32) int { return cmp.Compare(first[a], first[b]) })
+	return alive, dead, nil
 }
 
 // buckets lists the buckets of a class, by jumping from one to the next.
@@ -224,9 +274,15 @@ func (f *flash) buckets(c field.Class) ([]uint32, error) {
 // loadBucket makes a bucket from its summary, or, where none is or somebody has come half way through it, from the
 // headers of its blocks. Positions below from belong to the bucket before it.
 func (f *flash) loadBucket(x *contents, c field.Class, id uint32, from uint64) (*bucket, error) {
+	var step time.Duration
+	var rewritten bool
 	if stored, err := f.get(blockKey(c, id, summaryEnd)); err == nil && stored != nil {
-		if k, err := readSummary(stored, f.index); err == nil && k.first >= from && !k.half(x.tracks, c) {
-			k.id = id
+		k, err := readSummary(stored, f.index)
+		if err == nil {
+			step, rewritten = k.step, len(k.replaces) > 0
+		}
+		if err == nil && k.first >= from && !k.half(x.tracks, c) {
+			k.id, k.replaces, k.rewritten = id, nil, rewritten
 			for i, ts := range x.tracks {
 				if ts[c].low <= k.first {
 					k.owed[i] = k.sealed[i]
@@ -235,7 +291,11 @@ func (f *flash) loadBucket(x *contents, c field.Class, id uint32, from uint64) (
 			return k, nil
 		}
 	}
-	return f.scan(x, c, id, from)
+	k, err := f.scan(x, c, id, from)
+	if k != nil {
+		k.step, k.rewritten = step, rewritten
+	}
+	return k, err
 }
 
 // half says that some track stands inside the bucket.

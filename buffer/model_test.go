@@ -41,6 +41,7 @@ func randomLife(t *testing.T, rng *rand.Rand) {
 	o.DurableFirst = rng.IntN(4) == 0
 	tune := quick()
 	tune.bucketBytes = int64(1+rng.IntN(8)) << 10
+	tune.joinBlocks = uint64(2 + rng.IntN(20))
 	tune.idleBytes = int64(rng.IntN(4)) << 10
 	r := start(t, o, tune)
 	groups := []*field.Group{meter("feeder-1"), meter("feeder-2")}

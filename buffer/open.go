@@ -22,6 +22,9 @@ func open(o Options, tune tuning) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.CommitEvents != 0 {
+		tune.gather = max(o.CommitEvents, 0)
+	}
 	s := newStore(o, tune)
 	s.w.enc = field.NewBlockEncoder()
 	now := time.Now()
@@ -285,6 +288,9 @@ func (x *contents) ends(epoch uint32) (ends [len(field.Classes)]uint64) {
 func (s *Store) takeIn(x *contents, former []string) {
 	for c, st := range s.streams {
 		in := &x.streams[c]
+		if len(in.dead) > 0 {
+			s.w.replaced = append(s.w.replaced, &replacement{class: field.Class(c), old: in.dead})
+		}
 		st.buckets, st.chain = in.buckets, max(in.chain, st.chain)
 		s.w.nextBucket[c] = max(s.w.nextBucket[c], in.next)
 		if h := &st.head; h.base < st.chain {
@@ -341,6 +347,7 @@ func (s *Store) forgetBlocks(why string) {
 		}
 	}
 	s.unwritten = len(s.ledger)
+	s.w.replaced = nil
 	if why != "" {
 		s.take(field.Record{At: s.opt.Now(), Event: &field.Event{Kind: "store", Text: "the store was damaged and set aside: " + why}},
 			time.Now(), nil)

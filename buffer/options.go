@@ -12,15 +12,18 @@ import (
 
 // Options say where the store lives, how much it may take and whom it serves. The zero value of each has a default.
 type Options struct {
-	Dir          string             // the store's folder, made if missing; "" for memory alone, by choice
-	Limit        int64              // bytes of flash that the folder never exceeds; default 512 MiB, at least MinLimit
-	Reserve      int64              // free bytes of the file system below which nothing is written; default 32 MiB
-	Keep         time.Duration      // records older than this are given up; 0 for no age limit
-	Commit       time.Duration      // how long a reading may stay unacknowledged in memory alone; default 1 s
-	DurableFirst bool               // readings behave like events: synced before they leave
-	HeadLimit    int64              // bytes of memory for what is not on flash; default 16 MiB
-	Destinations []string           // whom records are owed to, at most MaxDestinations; one that is new is owed nothing before it
-	Now          func() field.Stamp // stamps the store's own events; default the system's clock
+	Dir          string                        // the store's folder, made if missing; "" for memory alone, by choice
+	Limit        int64                         // bytes of flash that the folder never exceeds; default 512 MiB, at least MinLimit
+	Reserve      int64                         // free bytes of the file system below which nothing is written; default 32 MiB
+	Keep         time.Duration                 // records older than this are given up; 0 for no age limit
+	KeepOf       map[field.Class]time.Duration // where a class has another age limit than Keep
+	Thin         []time.Duration               // at the limit old readings are reduced to these steps, one after the other, before any is given up; rising
+	Commit       time.Duration                 // how long a reading may stay unacknowledged in memory alone; default 1 s
+	CommitEvents time.Duration                 // how long an event or a reply waits for others to share its commit; default 10 ms, negative for not at all
+	DurableFirst bool                          // readings behave like events: synced before they leave
+	HeadLimit    int64                         // bytes of memory for what is not on flash; default 16 MiB
+	Destinations []string                      // whom records are owed to, at most MaxDestinations; one that is new is owed nothing before it
+	Now          func() field.Stamp            // stamps the store's own events; default the system's clock
 
 	// Correct puts a stamp that was taken before the clock could be believed right, as far as is known by now; default
 	// none. Records pass it when they leave, never when they come: what is stored stays as it was taken.
@@ -79,6 +82,8 @@ func (o Options) withDefaults() (Options, error) {
 		return o, fmt.Errorf("the store's limit of %d bytes is too small: it needs %d at least", o.Limit, MinLimit)
 	case o.Reserve < 0, o.Keep < 0, o.Commit < 0, o.HeadLimit < 0:
 		return o, errors.New("the store's limits and times cannot be negative")
+	case !slices.IsSorted(o.Thin), len(o.Thin) > 0 && o.Thin[0] < time.Second:
+		return o, errors.New("the steps to thin out to must rise, and be 1 s at least")
 	case len(o.Destinations) > MaxDestinations:
 		return o, fmt.Errorf("the store serves at most %d destinations, not %d", MaxDestinations, len(o.Destinations))
 	}
@@ -88,6 +93,14 @@ func (o Options) withDefaults() (Options, error) {
 		}
 	}
 	return o, nil
+}
+
+// keep is the age limit of a class; 0 for none.
+func (o *Options) keep(c field.Class) time.Duration {
+	if d, ok := o.KeepOf[c]; ok {
+		return d
+	}
+	return o.Keep
 }
 
 // tuning holds the intervals and sizes that follow from how the store is built. Tests shorten them.
@@ -101,6 +114,8 @@ type tuning struct {
 	idleBytes   int64         // an open bucket that nobody is owed is dropped from this size on
 	leaseSpan   time.Duration // how long a range of sequence numbers should last
 	leaseLeast  uint64        // and how many it holds at least
+	joinBlocks  uint64        // a closed bucket of so many small blocks is joined
+	look        func(string)  // a test's look into the steps of a rewrite
 }
 
 func defaultTuning() tuning {
@@ -114,5 +129,7 @@ func defaultTuning() tuning {
 		idleBytes:   256 << 10,
 		leaseSpan:   30 * time.Minute,
 		leaseLeast:  4096,
+		joinBlocks:  16,
+		look:        func(string) {},
 	}
 }

@@ -16,16 +16,22 @@ func idle(t *testing.T, o Options) *running {
 	t.Helper()
 	tune := quick()
 	tune.leaseLeast = 1 << 20 // nobody renews
+	return idleWith(t, o, tune)
+}
+
+func idleWith(t *testing.T, o Options, tune tuning) *running {
+	t.Helper()
 	s, err := open(o, tune)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &running{Store: s, t: t}
-	t.Cleanup(func() {
+	r := &running{Store: s, t: t, done: make(chan error, 1)}
+	r.stop = func() {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
-		s.Run(ctx)
-	})
+		r.done <- s.Run(ctx)
+	}
+	t.Cleanup(func() { r.end() })
 	return r
 }
 

@@ -23,7 +23,8 @@ type urgency uint8
 
 const (
 	onTime     urgency = iota // what is due
-	urgent                    // that, and all events and replies
+	awaited                   // what is due and somebody waits for: no readings
+	urgent                    // all events and replies, due or not, and no readings
 	everything                // all
 )
 
@@ -71,6 +72,9 @@ func (s *Store) takesAll(c field.Class, what urgency) bool {
 
 // isDue says that something of a class is to be sealed now.
 func (s *Store) isDue(c field.Class, now time.Time, what urgency) bool {
+	if (what == awaited || what == urgent) && c == field.Readings {
+		return false
+	}
 	for _, e := range s.streams[c].head.entries {
 		if e.state != gone {
 			return s.takesAll(c, what) || now.Sub(e.taken) >= s.deadline(c)
@@ -184,7 +188,7 @@ func (s *Store) publish(p *parcel, now time.Time) {
 // last bucket of each class as it will be when what came before in the same transaction is published.
 func (s *Store) place(p *parcel, open *bucket, size int, now time.Time) *bucket {
 	b := open
-	if b == nil || b.epoch != p.header.epoch || b.shift != p.header.shift || b.opened.IsZero() || b.closing ||
+	if b == nil || b.epoch != p.header.epoch || b.shift != p.header.shift || b.opened.IsZero() || b.closed || b.closing ||
 		b.bytes+int64(size) > s.tune.bucketBytes || now.Sub(b.opened) >= s.tune.bucketAge {
 		s.w.nextBucket[p.st.class]++
 		p.fresh = true

@@ -20,12 +20,13 @@ type writer struct {
 	attached   bool   // a store on flash was open once
 	damaged    string // why the store on flash is to be set aside when it is next opened; "" to keep it
 	nextBucket [len(field.Classes)]uint32
-	cursorsAt  time.Time // when cursors were last written
-	houseAt    time.Time // when to look after disk and age again
-	retryAt    time.Time // when to look for a usable store again
-	leaseAt    time.Time // not to ask for a lease before
-	measured   int64     // written since the disk was last measured
-	untended   int64     // written since Badger was opened without compactors
+	cursorsAt  time.Time      // when cursors were last written
+	houseAt    time.Time      // when to look after disk and age again
+	retryAt    time.Time      // when to look for a usable store again
+	leaseAt    time.Time      // not to ask for a lease before
+	measured   int64          // written since the disk was last measured
+	untended   int64          // written since Badger was opened without compactors
+	replaced   []*replacement // rewrites that are not finished
 }
 
 // Run commits, seals, frees and retries until ctx ends; then it seals what is still owed, gives the unused sequence
@@ -172,6 +173,9 @@ func (s *Store) write(f *flash, parcels []*parcel, now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, p := range kept {
+		if last := p.st.last(); p.fresh && last != nil {
+			last.closed = true
+		}
 		s.publish(p, now)
 		p.block.bucket = p.bucket.id
 		f.cache.put(p.block)

@@ -162,9 +162,12 @@ func runDaemon(c *cli) error {
 }
 
 func (d *daemon) bufferOptions(dir string) buffer.Options {
+	b := &d.config.Buffer
 	o := buffer.Options{
-		Dir: dir, Limit: d.config.Buffer.Limit, Keep: d.config.Buffer.Keep, Commit: d.config.Buffer.Commit,
-		DurableFirst: d.config.Buffer.DurableFirst, Probe: probeStore, Now: d.clock.Stamp, Correct: d.clock.Correct, Log: d.log,
+		Dir: dir, Limit: b.Limit, Keep: b.Keep, Thin: b.Thin,
+		KeepOf: map[field.Class]time.Duration{field.Events: b.KeepEvents, field.Replies: b.KeepReplies},
+		Commit: b.Commit, CommitEvents: b.CommitEvents, DurableFirst: b.DurableFirst,
+		Probe: probeStore, Now: d.clock.Stamp, Correct: d.clock.Correct, Log: d.log,
 	}
 	for _, p := range d.config.Platforms {
 		o.Destinations = append(o.Destinations, p.Name)

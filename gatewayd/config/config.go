@@ -61,9 +61,13 @@ type Platform struct {
 // Buffer is [buffer].
 type Buffer struct {
 	Limit        int64         // bytes of flash, never exceeded
-	Keep         time.Duration // age limit
-	Commit       time.Duration // deadline of readings; 1 s by default
-	DurableFirst bool          // everything is durable before it leaves
+	Keep         time.Duration // age limit of readings
+	KeepEvents   time.Duration // of events
+	KeepReplies  time.Duration
+	Thin         []time.Duration // steps that old readings are reduced to before any is given up; rising
+	Commit       time.Duration   // deadline of readings; 1 s by default
+	CommitEvents time.Duration   // how long events and replies wait to share a commit; 10 ms by default
+	DurableFirst bool            // everything is durable before it leaves
 }
 
 // Web is [web].

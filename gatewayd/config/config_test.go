@@ -67,7 +67,8 @@ func TestContract(t *testing.T) {
 	if !reflect.DeepEqual(c.Platforms, wantPlatforms) {
 		t.Errorf("platforms: %+v", c.Platforms)
 	}
-	if c.Buffer != (config.Buffer{Limit: 512 << 20, Keep: 30 * 24 * time.Hour, Commit: time.Second}) {
+	if want := (config.Buffer{Limit: 512 << 20, Keep: 30 * 24 * time.Hour, KeepEvents: 30 * 24 * time.Hour,
+		KeepReplies: 30 * 24 * time.Hour, Commit: time.Second, CommitEvents: 10 * time.Millisecond}); !reflect.DeepEqual(c.Buffer, want) {
 		t.Errorf("buffer: %+v", c.Buffer)
 	}
 	if c.Web.Listen != "127.0.0.1:8080" {

@@ -36,16 +36,41 @@ func (l *loader) readGateway(t *strict.Table) {
 }
 
 func (l *loader) readBuffer(t *strict.Table) {
-	l.config.Buffer = Buffer{Limit: 512 * mib, Keep: 30 * day, Commit: time.Second}
+	l.config.Buffer = Buffer{Limit: 512 * mib, Keep: 30 * day, KeepEvents: 30 * day, KeepReplies: 30 * day, Commit: time.Second,
+		CommitEvents: 10 * time.Millisecond}
 	if t == nil {
 		return
 	}
 	b := &l.config.Buffer
 	b.Limit = t.Size("limit", b.Limit, 16*mib, 1<<44)
 	b.Keep = t.Duration("keep", b.Keep, time.Minute, 3660*day)
+	b.KeepEvents = t.Duration("keep_events", b.Keep, time.Minute, 3660*day)
+	b.KeepReplies = t.Duration("keep_replies", b.Keep, time.Minute, 3660*day)
+	b.Thin = thinSteps(t)
+	b.CommitEvents = t.Duration("commit_events", b.CommitEvents, time.Millisecond, time.Second)
 	b.Commit = t.Duration("commit", b.Commit, 100*time.Millisecond, 10*time.Minute)
 	b.DurableFirst = t.Flag("durable_first")
 	t.Done(nil)
+}
+
+// thinSteps reads [buffer] thin.
+func thinSteps(t *strict.Table) []time.Duration {
+	const hint = `rising steps of 1s to 24h, finest first: thin = ["1m", "15m"]; leave thin out to give up whole records, the oldest first`
+	var steps []time.Duration
+	for _, v := range t.Values("thin") {
+		d, err := strict.ParseDuration(v.AsText())
+		switch {
+		case err != nil:
+			t.ComplainOf("thin", v, "this is no duration: "+err.Error(), hint)
+		case d < time.Second || d > day:
+			t.ComplainOf("thin", v, "this is no step for readings", hint)
+		case len(steps) > 0 && d <= steps[len(steps)-1]:
+			t.ComplainOf("thin", v, "this is not coarser than the step before it", hint)
+		default:
+			steps = append(steps, d)
+		}
+	}
+	return steps
 }
 
 func (l *loader) readWeb(t *strict.Table) {
