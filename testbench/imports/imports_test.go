@@ -21,6 +21,7 @@ var mayImport = []struct {
 	{"adapters/link", nil},
 	{"adapters/profile", []string{"adapters/field", "adapters/profile/strict", "adapters/profile/library"}},
 	{"adapters/profile/library", nil},
+	{"adapters/profile/foreign", []string{"adapters/field", "adapters/profile/strict"}},
 	{"adapters/profile/strict", nil},
 	{"adapters/modbus", []string{"adapters/field", "adapters/link"}},
 	{"adapters/meter", []string{"adapters/field", "adapters/link"}},
@@ -67,6 +68,7 @@ var soleImporters = []struct {
 	{"github.com/coreos/go-systemd", []string{"systemd"}, "the rest of the house runs without a service manager"},
 	{"github.com/godbus/dbus", []string{"systemd", "adapters/ble", "testbench/..."}, "the bus is an optional peer, and few know it"},
 	{"github.com/hanwen/go-fuse", []string{"testbench/powercut"}, "it is a disk's, and does not exist on 32 bits"},
+	{"go.yaml.in/yaml", []string{"adapters/profile/foreign"}, "what we write is TOML: YAML reads meter numbers as other numbers"},
 	{"github.com/pelletier/go-toml", []string{"adapters/profile/...", "gatewayd/config"}, "one place reads files that people write"},
 }
 
