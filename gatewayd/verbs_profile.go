@@ -14,9 +14,11 @@ import (
 	"edgegateway/adapters/profile/strict"
 )
 
-// runProfile is `gatewayd profile list|show NAME|test FILE`.
+const profileUsage = "profile list | profile show NAME | profile test FILE | profile new NAME --scan FILE | profile import csv|edgex|telegraf FILE"
+
+// runProfile is `gatewayd profile list|show NAME|test FILE|new NAME|import FORMAT FILE`.
 func runProfile(c *cli) error {
-	if err := c.takes(1, 2, "profile list | profile show NAME | profile test FILE"); err != nil {
+	if err := c.takes(1, 3, profileUsage); err != nil {
 		return err
 	}
 	switch {
@@ -28,8 +30,10 @@ func runProfile(c *cli) error {
 		return c.testProfile(c.args[1])
 	case c.args[0] == "new" && len(c.args) == 2:
 		return c.newProfile(c.args[1])
+	case c.args[0] == "import" && len(c.args) == 3:
+		return c.importProfile(c.args[1], c.args[2])
 	default:
-		return usagef("usage: gatewayd profile list | profile show NAME | profile test FILE | profile new NAME --scan FILE")
+		return usagef("usage: gatewayd %s", profileUsage)
 	}
 }
 
