@@ -80,6 +80,7 @@ func verbs() []verb {
 		{"audit", "verify [--head N:HASH]|show", "the account of all commands, and whether it is whole", []string{"head"}, nil, runAudit},
 		{"dialects", "", "the platforms' dialects, and which are in this build", nil, nil, runDialects},
 		{"version", "", "the version of this binary", nil, nil, runVersion},
+		{"generate", "man|bash|zsh|fish", "the manual page, or a shell's completions, of this binary", nil, nil, runGenerate},
 	}
 }
 
@@ -133,14 +134,11 @@ func help(w io.Writer) {
 		fmt.Fprintf(t, "  %s\t%s\t%s\n", v.name, v.args, v.does)
 	}
 	t.Flush()
+	fmt.Fprint(w, "\nflags of every verb:\n")
+	for _, f := range commonFlags() {
+		fmt.Fprintf(w, "  %-19s %s\n", strings.TrimSpace("--"+f.name+" "+f.value), f.does)
+	}
 	fmt.Fprint(w, `
-flags of every verb:
-  --config FILE       configuration (default /etc/gatewayd/gatewayd.toml)
-  --state DIR         what outlives a restart (default $STATE_DIRECTORY or /var/lib/gatewayd)
-  --runtime DIR       where the control socket is (default $RUNTIME_DIRECTORY or /run/gatewayd)
-  --credentials DIR   secrets (default $CREDENTIALS_DIRECTORY or /etc/gatewayd/credentials)
-  --json              print JSON
-
 exit codes: 0 fine, 1 the answer is no, 2 used wrongly, 3 the daemon can't be reached
 `)
 }

@@ -3,6 +3,7 @@
 //	go run ./testbench demo [--for 45s]    the real daemon, simulated devices, a broker, and an outage in the middle
 //	go run ./testbench plant [--broker A]  the simulated plant alone, with a configuration to point a gatewayd at it
 //	go run ./testbench bench [--for 60s]   the daemon under steady load beside raw sockets (docs/performance.md)
+//	go run ./testbench rootfs [--arch A]   the Debian that packages are tried in: builds it once, prints where it is
 //
 // Nothing of the daemon depends on it.
 package main
@@ -19,6 +20,7 @@ import (
 	"syscall"
 	"time"
 
+	"edgegateway/testbench/appliance"
 	"edgegateway/testbench/bench"
 	"edgegateway/testbench/rig"
 )
@@ -41,7 +43,7 @@ func (e usageError) Error() string { return string(e) }
 
 func execute(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return usageError("usage: testbench demo [--for DURATION] | plant [--broker ADDRESS] | bench [--for DURATION]")
+		return usageError("usage: testbench demo [--for DURATION] | plant [--broker ADDRESS] | bench [--for DURATION] | rootfs [--arch ARCH]")
 	}
 	flags := flag.NewFlagSet("testbench "+args[0], flag.ContinueOnError)
 	switch args[0] {
@@ -67,6 +69,16 @@ func execute(ctx context.Context, args []string) error {
 			return usageError(err.Error())
 		}
 		return steady(ctx, *window, *only)
+	case "rootfs":
+		arch := flags.String("arch", "amd64", "amd64 or arm64")
+		if err := flags.Parse(args[1:]); err != nil {
+			return usageError(err.Error())
+		}
+		path, err := appliance.Rootfs(ctx, *arch)
+		if err == nil {
+			fmt.Println(path)
+		}
+		return err
 	case "yardstick": // what bench runs beside the daemon
 		broker := flags.String("broker", "", "address of the broker")
 		devices := flags.String("devices", "", "addresses of the devices")
@@ -75,7 +87,7 @@ func execute(ctx context.Context, args []string) error {
 		}
 		return bench.Yardstick(ctx, strings.Split(*devices, ","), *broker, time.Second)
 	default:
-		return usageError("there is no " + args[0] + "; there are demo, plant and bench")
+		return usageError("there is no " + args[0] + "; there are demo, plant, bench and rootfs")
 	}
 }
 
