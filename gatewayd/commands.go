@@ -37,6 +37,7 @@ func (d *daemon) verbs() []command.Verb {
 	table := []command.Verb{
 		{Name: "status", Level: command.Observe, Does: "what is wrong, and where things stand", Run: d.statusVerb},
 		{Name: "read", Level: command.Observe, Args: "device [tag]", Does: "read a device once, now", Run: d.read},
+		{Name: "solve", Level: command.Observe, Args: "device at expect [again]", Does: "find out how a number that the device shows is encoded", Run: d.solve},
 		{Name: "write", Level: command.Operate, Args: "device tag value", Does: "write a tag once, now", Run: d.write},
 		{Name: "scan", Level: command.Operate, Args: "line", Does: "find out who answers on a line", Long: true, Limit: scanLimit, Run: d.scanVerb},
 		{Name: "backlog", Level: command.Observe, Does: "what waits for the platforms", Run: d.backlog},

@@ -37,6 +37,7 @@ type daemon struct {
 	audit     *audit.Log
 	desk      *command.Desk
 	platforms []*platform
+	riddles   riddles
 	machine   *machine.Machine
 	leave     chan string // why the daemon should end, for its supervisor to start it anew
 }

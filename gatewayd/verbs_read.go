@@ -21,8 +21,11 @@ type shown struct {
 	Units  map[string]string          `json:"units"`
 }
 
-// runRead is `gatewayd read DEVICE [TAG]`.
+// runRead is `gatewayd read DEVICE [TAG]`, or, with --expect, the search for an encoding.
 func runRead(c *cli) error {
+	if *c.flags["expect"] != "" {
+		return c.readExpecting()
+	}
 	if err := c.takes(1, 2, "read DEVICE [TAG]"); err != nil {
 		return err
 	}

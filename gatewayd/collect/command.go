@@ -80,6 +80,20 @@ func (l *Loop) Write(ctx context.Context, device, tag string, v field.Value) err
 	})
 }
 
+// Use has f called from the loop's goroutine, between two requests, so that f may speak to the device's station by
+// interfaces that the loop does not know. Errors are f's own, the context's, and that there is no such device.
+func (l *Loop) Use(ctx context.Context, device string, f func(context.Context) error) error {
+	u, err := l.unit(device)
+	if err != nil {
+		return err
+	}
+	return l.do(ctx, func(ctx context.Context) error {
+		err := f(ctx)
+		l.learn(u, err)
+		return err
+	})
+}
+
 // do has the loop call f between two requests, and waits until it has. When it returns an error of the context's before
 // f was called, f never is.
 func (l *Loop) do(ctx context.Context, f func(context.Context) error) error {
