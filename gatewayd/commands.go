@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"edgegateway/buffer"
 	"edgegateway/gatewayd/collect"
 	"edgegateway/gatewayd/command"
 	"edgegateway/gatewayd/machine"
+	"edgegateway/gatewayd/update"
 )
 
 // The arguments and results of the verbs, as the command line, the page and the platforms write them.
@@ -46,10 +48,11 @@ func (d *daemon) verbs() []command.Verb {
 		{Name: "cancel", Level: command.Operate, Args: "id", Does: "break off a command that is being run", Run: d.cancel},
 	}
 	var m *machine.Machine // of a nil daemon, only the verbs' names are asked for
+	var a *update.Agent
 	if d != nil {
-		m = d.machine
+		m, a = d.machine, d.agent
 	}
-	return append(table, m.Verbs()...)
+	return slices.Concat(table, m.Verbs(), a.Verbs())
 }
 
 // find names the line and the device that are meant.

@@ -42,7 +42,6 @@ func openDialect(name string, c dialect.Config) (dialect.Dialect, error) {
 // laterVerbs are commands that a later build brings: an operator may be granted them already.
 var laterVerbs = []string{
 	"config", "device-add", "device-remove", "device-update", "discover", "drill", "profile", "report", "scan", "trace",
-	"update",
 }
 
 // build tells the configuration what this binary has.

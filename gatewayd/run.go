@@ -22,6 +22,7 @@ import (
 	"edgegateway/gatewayd/config"
 	"edgegateway/gatewayd/dialect"
 	"edgegateway/gatewayd/machine"
+	"edgegateway/gatewayd/update"
 	"edgegateway/gatewayd/uplink"
 	"edgegateway/gatewayd/web"
 	"edgegateway/systemd"
@@ -39,6 +40,7 @@ type daemon struct {
 	platforms []*platform
 	riddles   riddles
 	machine   *machine.Machine
+	agent     *update.Agent
 	leave     chan string // why the daemon should end, for its supervisor to start it anew
 }
 
@@ -112,6 +114,9 @@ func runDaemon(c *cli) error {
 		d.platforms = append(d.platforms, up)
 	}
 	d.machine = d.newMachine(c)
+	if d.agent, err = d.newAgent(c); err != nil {
+		return err
+	}
 	watchdog, err := systemd.NewWatchdog(d.progress(), log)
 	if err != nil {
 		return err
@@ -133,6 +138,7 @@ func runDaemon(c *cli) error {
 	local.run("the control socket", func(ctx context.Context) error { return server.Run(ctx, socket, page) })
 	local.run("the watchdog", watchdog.Run)
 	local.run("what is asked of the machine", d.machine.Run)
+	local.run("the update", d.agent.Run)
 
 	notify := systemd.Notifier{}
 	told(log, notify.Ready())

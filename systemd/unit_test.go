@@ -105,26 +105,58 @@ func daemonSource(t *testing.T) string {
 	return all.String()
 }
 
+// TestUpdaterUnitAgrees holds the updater's units against the two sides that meet there.
+func TestUpdaterUnitAgrees(t *testing.T) {
+	unit, path := directives(t, "gatewayd-update.service"), directives(t, "gatewayd-update.path")
+	daemon := daemonSource(t)
+	folder := "/var/lib/" + strings.Join(unit["Service StateDirectory"], " ")
+	state := "/var/lib/" + strings.Join(directives(t, "gatewayd.service")["Service StateDirectory"], " ")
+	if !strings.Contains(daemon, `"`+folder+`"`) {
+		t.Errorf("the unit's folder is %s, the daemon's idea of it is another", folder)
+	}
+	want := []string{"-" + folder + "/updater updater --state " + state, "/usr/bin/gatewayd updater --state " + state}
+	if got := unit["Service ExecStart"]; !slices.Equal(got, want) {
+		t.Errorf("ExecStart: %q, want %q", got, want)
+	}
+	if got, want := path["Path PathExists"], []string{state + "/update/request.jws", folder + "/pending"}; !slices.Equal(got, want) {
+		t.Errorf("PathExists: %q, want %q", got, want)
+	}
+	source, err := os.ReadFile(filepath.Join("..", "gatewayd", "update", "check.go"))
+	if err != nil || !strings.Contains(string(source), `"request.jws"`) {
+		t.Errorf("the agent hands over another file: %v", err)
+	}
+	for _, key := range []string{"After", "Before", "Requires", "Wants", "BindsTo", "PartOf"} {
+		if got := unit["Unit "+key]; strings.Contains(strings.Join(got, " "), "gatewayd.service") {
+			t.Errorf("%s=%s: the updater restarts the gateway, and must not be ordered with it", key, got)
+		}
+	}
+}
+
 func TestUnitIsValid(t *testing.T) {
 	if _, err := exec.LookPath("systemd-analyze"); err != nil {
 		t.Skip("systemd-analyze is not installed")
-	}
-	text, err := os.ReadFile("gatewayd.service")
-	if err != nil {
-		t.Fatal(err)
 	}
 	// verify wants the program to be there, which it is only once the package is installed.
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "gatewayd.service")
-	if err := os.WriteFile(path, []byte(strings.ReplaceAll(string(text), "/usr/bin/gatewayd", self)), 0o644); err != nil {
-		t.Fatal(err)
+	dir := t.TempDir()
+	for _, name := range []string{"gatewayd.service", "gatewayd-update.service", "gatewayd-update.path"} {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		programs := strings.NewReplacer("/usr/bin/gatewayd", self, "/var/lib/gatewayd-update/updater updater", self+" updater")
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(programs.Replace(string(text))), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
+	in := func(name string) string { return filepath.Join(dir, name) }
 	for _, args := range [][]string{
-		{"verify", "--man=no", path},
-		{"security", "--offline=true", "--threshold=20", "--no-pager", path}, // the threshold counts tenths
+		{"verify", "--man=no", in("gatewayd.service"), in("gatewayd-update.service"), in("gatewayd-update.path")},
+		{"security", "--offline=true", "--threshold=20", "--no-pager", in("gatewayd.service")}, // the threshold counts tenths
+		{"security", "--offline=true", "--threshold=20", "--no-pager", in("gatewayd-update.service")},
 	} {
 		out, err := exec.Command("systemd-analyze", args...).CombinedOutput()
 		if err != nil || args[0] == "verify" && len(out) > 0 {

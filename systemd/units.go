@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	bus "github.com/coreos/go-systemd/v22/dbus"
@@ -108,11 +109,22 @@ func job(ctx context.Context, what string, begin func(*bus.Conn, chan<- string) 
 }
 
 func connect(ctx context.Context) (*bus.Conn, error) {
-	conn, err := bus.NewSystemConnectionContext(ctx)
+	conn, err := dial(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoManager, err)
 	}
 	return conn, nil
+}
+
+// dial takes the manager's own socket where we may: root is believed there, and on the bus only where polkit is
+// installed or root has all its capabilities, which the updater's unit does not.
+func dial(ctx context.Context) (*bus.Conn, error) {
+	if os.Geteuid() == 0 && os.Getenv("DBUS_SYSTEM_BUS_ADDRESS") == "" {
+		if conn, err := bus.NewSystemdConnectionContext(ctx); err == nil {
+			return conn, nil
+		}
+	}
+	return bus.NewSystemConnectionContext(ctx)
 }
 
 // judge gives a bus error a word of ours.

@@ -31,6 +31,7 @@ const Self = "gatewayd.service"
 const (
 	grace        = 3 * time.Second  // between an answer and what it announces
 	restartWait  = 90 * time.Second // for a unit's restart: the manager's own default, for its stop or its start
+	busWait      = 15 * time.Second // for the manager to say how the unit is then
 	rebootFile   = "reboot.json"
 	reasonLength = 400
 )
@@ -93,11 +94,29 @@ func (m *Machine) announce(what func(context.Context)) error {
 	}
 }
 
+// afterwards does something when the answer is safe, and has had a moment to leave.
+func (m *Machine) afterwards(text string, what func(context.Context)) (any, error) {
+	safe := make(chan struct{})
+	if err := m.announce(func(ctx context.Context) {
+		select {
+		case <-safe:
+		case <-ctx.Done():
+			return
+		}
+		if pause(ctx, grace) {
+			what(ctx)
+		}
+	}); err != nil {
+		return nil, err
+	}
+	return command.Afterwards{Result: Announced{text}, Do: func() { close(safe) }}, nil
+}
+
 // Verbs are the rows for the daemon's table.
 func (m *Machine) Verbs() []command.Verb {
 	return []command.Verb{
 		{Name: "units", Level: command.Observe, Does: "how the named units of the machine are", Run: m.units},
-		{Name: "restart", Level: command.Admin, Args: "[unit]", Does: "restart a named unit; without one, the gateway itself", Run: m.restart},
+		{Name: "restart", Level: command.Admin, Args: "[unit]", Does: "restart a named unit; without one, the gateway itself", Limit: restartWait + busWait, Run: m.restart},
 		{Name: "reboot", Level: command.Admin, Args: "reason", Does: "restart the machine, and tell why when it is back", Run: m.reboot},
 		{Name: "logs", Level: command.Operate, // not for everybody who reaches the page: a journal tells much
 			Args: "[unit] [since] [priority] [bytes] [send]",
@@ -171,14 +190,7 @@ func (m *Machine) restart(ctx context.Context, raw json.RawMessage) (any, error)
 	if m.o.Leave == nil {
 		return nil, &command.Error{Code: command.Refused, Text: "this gatewayd does not run under systemd: nobody would start it again"}
 	}
-	if err := m.announce(func(ctx context.Context) {
-		if pause(ctx, grace) {
-			m.o.Leave("a restart was asked for")
-		}
-	}); err != nil {
-		return nil, err
-	}
-	return Announced{fmt.Sprintf("the gateway restarts in %s", grace)}, nil
+	return m.afterwards(fmt.Sprintf("the gateway restarts in %s", grace), func(context.Context) { m.o.Leave("a restart was asked for") })
 }
 
 // RebootArgs are the arguments of reboot.
@@ -203,17 +215,11 @@ func (m *Machine) reboot(_ context.Context, raw json.RawMessage) (any, error) {
 		return nil, command.Invalidf("reason: say why, in at most %d bytes: it is told when the machine is back", reasonLength)
 	}
 	r := reboot{Reason: args.Reason, T: time.Now().UnixMilli(), Boot: bootID()}
-	if err := m.announce(func(ctx context.Context) { m.goDown(ctx, r) }); err != nil {
-		return nil, err
-	}
-	return Announced{fmt.Sprintf("the machine reboots in %s; an event tells if it can't", grace)}, nil
+	return m.afterwards(fmt.Sprintf("the machine reboots in %s; an event tells if it can't", grace), func(ctx context.Context) { m.goDown(ctx, r) })
 }
 
 // goDown reboots. What hinders it is told: the answer has been given already.
 func (m *Machine) goDown(ctx context.Context, r reboot) {
-	if !pause(ctx, grace) {
-		return
-	}
 	text, err := json.Marshal(r)
 	if err == nil {
 		err = durable.WriteFile(filepath.Join(m.o.State, rebootFile), text, 0o600)
