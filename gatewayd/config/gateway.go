@@ -287,6 +287,7 @@ func readServers(t *strict.Table) []string {
 	}
 	ports := map[string]string{"mqtt": "1883", "mqtts": "8883"}
 	var servers []string
+	open := "" // a server on another machine that is spoken to without TLS
 	for _, v := range values {
 		u, err := url.Parse(v.AsText())
 		fault := ""
@@ -307,12 +308,24 @@ func readServers(t *strict.Table) []string {
 			address := net.JoinHostPort(u.Hostname(), port)
 			fault = hostPort(address, false)
 			servers = append(servers, u.Scheme+"://"+address)
+			if u.Scheme == "mqtt" && !local(u.Hostname()) {
+				open = address
+			}
 		}
 		if fault != "" {
 			t.ComplainOf("servers", v, fault, hint)
 		}
 	}
+	if open != "" && !t.Failed() {
+		t.Warn("servers", "what goes to "+open+" can be read and altered on its way, the password too", "write mqtts:// and name the platform's ca")
+	}
 	return servers
+}
+
+// local says that a host is this machine: nothing leaves it on the way there.
+func local(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // readCredential reads the name of a file in the credentials folder, or where a path may stand, an absolute path.
