@@ -63,6 +63,7 @@ func (f *flash) reopen(compact bool) error {
 		return err
 	}
 	f.db, f.compact = db, compact
+	f.compacting.Store(compact)
 	return nil
 }
 
@@ -103,7 +104,7 @@ func (s *Store) owedBlocks() bool {
 
 // reopen must not be called with a full disk: closing and opening both write.
 func (s *Store) reopen(f *flash, compact bool) bool {
-	if n, err := free(s.opt.Dir); err != nil || n < s.opt.Reserve {
+	if s.diskFit() != nil {
 		return true // as it is, it serves
 	}
 	began := time.Now()

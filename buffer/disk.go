@@ -122,25 +122,39 @@ func (s *Store) dropBallast() {
 // slack is how much more than the reserve must be free before a store that was full is used again.
 const slack = 4 << 20
 
-// noSpace says that the store writes nothing because there is no room.
-type noSpace struct{ text string }
+// noWrite says that the store writes nothing: because there is no room, or because the disk is read-only.
+type noWrite struct {
+	text     string
+	readOnly bool
+}
 
-func (e *noSpace) Error() string { return e.text }
+func (e *noWrite) Error() string { return e.text }
 
-// room says whether a commit may be made: not below the watermark, where Badger would die rather than fail.
-func (s *Store) room() error {
-	n, err := free(s.opt.Dir)
-	if err != nil {
+// diskFit says whether the disk may be written: not below the watermark, where Badger would die rather than fail.
+func (s *Store) diskFit() error {
+	var st unix.Statfs_t
+	if err := unix.Statfs(s.opt.Dir, &st); err != nil {
 		return err
 	}
-	if n < s.opt.Reserve {
-		return &noSpace{fmt.Sprintf("the disk is full: %d MiB are free, and the last %d MiB are left alone", n>>20, s.opt.Reserve>>20)}
+	if st.Flags&unix.ST_RDONLY != 0 {
+		return &noWrite{"the disk is mounted read-only", true}
+	}
+	if n := int64(st.Bavail) * int64(st.Bsize); n < s.opt.Reserve {
+		return &noWrite{text: fmt.Sprintf("the disk is full: %d MiB are free, and the last %d MiB are left alone", n>>20, s.opt.Reserve>>20)}
+	}
+	return nil
+}
+
+// room says whether a commit may be made.
+func (s *Store) room() error {
+	if err := s.diskFit(); err != nil {
+		return err
 	}
 	s.mu.Lock()
 	disk := s.disk
 	s.mu.Unlock()
 	if disk > s.opt.Limit-s.opt.overhead()/2 {
-		return &noSpace{fmt.Sprintf("the store has reached its limit: %d of %d MiB", disk>>20, s.opt.Limit>>20)}
+		return &noWrite{text: fmt.Sprintf("the store has reached its limit: %d of %d MiB", disk>>20, s.opt.Limit>>20)}
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
@@ -60,7 +61,7 @@ const (
 
 func badgerOptions(dir string, log *slog.Logger) badger.Options {
 	o := badger.DefaultOptions(dir)
-	o.Logger = badgerLog{log}
+	o.Logger = &badgerLog{log: log}
 	o.SyncWrites = true
 	o.MemTableSize = memTable
 	o.NumMemtables = 2
@@ -86,18 +87,34 @@ func badgerOptions(dir string, log *slog.Logger) badger.Options {
 }
 
 // badgerLog passes Badger's own words on, a level below what they claim: what matters to the gateway the store says.
-type badgerLog struct{ log *slog.Logger }
+// What Badger repeats every second, as it does where it cannot write, is passed on once a minute.
+type badgerLog struct {
+	log *slog.Logger
 
-func (l badgerLog) say(level slog.Level, format string, args []any) {
-	if l.log.Enabled(context.Background(), level) {
+	mu   sync.Mutex
+	said string
+	at   time.Time
+}
+
+func (l *badgerLog) say(level slog.Level, format string, args []any) {
+	if !l.log.Enabled(context.Background(), level) {
+		return
+	}
+	l.mu.Lock()
+	again := format == l.said && time.Since(l.at) < time.Minute
+	if !again {
+		l.said, l.at = format, time.Now()
+	}
+	l.mu.Unlock()
+	if !again {
 		l.log.Log(context.Background(), level, "badger: "+strings.TrimSpace(fmt.Sprintf(format, args...)))
 	}
 }
 
-func (l badgerLog) Errorf(format string, args ...any)   { l.say(slog.LevelWarn, format, args) }
-func (l badgerLog) Warningf(format string, args ...any) { l.say(slog.LevelWarn, format, args) }
-func (l badgerLog) Infof(format string, args ...any)    { l.say(slog.LevelDebug, format, args) }
-func (l badgerLog) Debugf(format string, args ...any)   { l.say(slog.LevelDebug, format, args) }
+func (l *badgerLog) Errorf(format string, args ...any)   { l.say(slog.LevelWarn, format, args) }
+func (l *badgerLog) Warningf(format string, args ...any) { l.say(slog.LevelWarn, format, args) }
+func (l *badgerLog) Infof(format string, args ...any)    { l.say(slog.LevelDebug, format, args) }
+func (l *badgerLog) Debugf(format string, args ...any)   { l.say(slog.LevelDebug, format, args) }
 
 var (
 	errNoFlash = errors.New("the store on flash is closed")
@@ -106,9 +123,10 @@ var (
 
 // flash is the store on flash. Its methods may be called from any goroutine; commit, drop and close are the writer's.
 type flash struct {
-	dir     string
-	log     *slog.Logger
-	compact bool // Badger's compactors run; the writer's
+	dir        string
+	log        *slog.Logger
+	compact    bool        // Badger's compactors run; the writer's
+	compacting atomic.Bool // the same, for everybody
 
 	mu     sync.RWMutex // held for reading by whoever uses db, for writing by close
 	db     *badger.DB   // nil once closed
@@ -219,13 +237,6 @@ func (f *flash) close() error {
 	db := f.db
 	f.db = nil
 	return db.Close()
-}
-
-// abandon lets go of Badger without the writes that its Close makes.
-func (f *flash) abandon() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.db = nil
 }
 
 // view runs a read. Badger panics over some damaged tables; here that is an error like any other.

@@ -8,11 +8,12 @@ import (
 	"edgegateway/adapters/field"
 )
 
-// stall says that the store on flash takes nothing more: records live in memory until it does. A fault that is not
-// for want of space closes it, to be opened again later.
+// stall says that the store on flash takes nothing more: records live in memory until it does. Want of space, and a disk
+// that may not be written, leave it open; any other fault closes it, to be opened again later: what a failed sync left
+// behind cannot be trusted, and Badger writes all of it anew when it is closed.
 func (s *Store) stall(err error, parcels []*parcel) {
-	var full *noSpace
-	noRoom := errors.As(err, &full)
+	var no *noWrite
+	noRoom := errors.As(err, &no)
 	s.opt.Log.Error("the store on flash cannot be used: records live in memory", "err", err)
 	s.mu.Lock()
 	s.restore(parcels)
@@ -22,7 +23,7 @@ func (s *Store) stall(err error, parcels []*parcel) {
 	}
 	was := s.usable
 	s.usable, s.trouble, s.cause = false, err.Error(), Evicted
-	if noRoom || errors.Is(err, syscall.ENOSPC) {
+	if noRoom && !no.readOnly || errors.Is(err, syscall.ENOSPC) {
 		s.cause = DiskFull
 	}
 	s.freeAll()
@@ -39,7 +40,7 @@ func (s *Store) stall(err error, parcels []*parcel) {
 	s.squeeze()
 	s.mu.Unlock()
 	if !noRoom && f != nil {
-		s.closing(f)
+		s.leave(f)
 	}
 }
 
@@ -52,7 +53,7 @@ func (s *Store) heal(now time.Time) {
 		return
 	}
 	if f != nil {
-		if n, err := free(s.opt.Dir); err != nil || n < s.opt.Reserve+slack || s.room() != nil {
+		if n, err := free(s.opt.Dir); err != nil || n < s.opt.Reserve+slack || s.room() != nil || !s.writable() {
 			return
 		}
 		s.mu.Lock()
@@ -62,7 +63,13 @@ func (s *Store) heal(now time.Time) {
 		if now.Before(s.w.retryAt) {
 			return
 		}
-		if err := s.connect(now); err != nil {
+		s.elsewhere()
+		err := errLeaving
+		if s.left(closeWait) {
+			err = s.connect(now)
+		}
+		if err != nil {
+			s.w.retryAt = now.Add(s.tune.retry)
 			s.mu.Lock()
 			s.trouble = err.Error()
 			s.mu.Unlock()
@@ -71,30 +78,4 @@ func (s *Store) heal(now time.Time) {
 	}
 	s.opt.Log.Info("the store on flash is usable again")
 	s.tell(&field.Event{Kind: "store", Text: "the store on flash is usable again"})
-}
-
-// closeFlash closes what is open.
-func (s *Store) closeFlash() {
-	s.mu.Lock()
-	f := s.flash
-	s.flash = nil
-	s.mu.Unlock()
-	if f != nil {
-		s.closing(f)
-	}
-}
-
-// closing closes Badger, which writes its last table then. On a full disk that would kill the process, and is left
-// out: all of it stands in the log.
-func (s *Store) closing(f *flash) {
-	if n, err := free(s.opt.Dir); err == nil && n < openNeeds {
-		s.dropBallast()
-		if n, err = free(s.opt.Dir); err == nil && n < openNeeds {
-			f.abandon()
-			return
-		}
-	}
-	if err := f.close(); err != nil {
-		s.opt.Log.Warn("the store on flash was not closed cleanly", "err", err)
-	}
 }

@@ -71,9 +71,10 @@ func (s *Store) connect(now time.Time) error {
 		return err
 	}
 	if err := s.attach(f, m, aside); err != nil {
-		s.closing(f)
+		s.leave(f)
 		return err
 	}
+	s.w.place = placeOf(dir)
 	s.measure()
 	s.takeBallast()
 	return nil
@@ -85,7 +86,7 @@ func (s *Store) openAny() (f *flash, m meta, aside string, err error) {
 	if n, err := free(s.opt.Dir); err == nil && n < openNeeds {
 		s.dropBallast()
 		if n, err = free(s.opt.Dir); err == nil && n < openNeeds {
-			return nil, m, "", &noSpace{fmt.Sprintf("the disk is full: %d MiB are free, opening the store takes %d", n>>20, openNeeds>>20)}
+			return nil, m, "", &noWrite{text: fmt.Sprintf("the disk is full: %d MiB are free, opening the store takes %d", n>>20, openNeeds>>20)}
 		}
 	}
 	crashes := attempts(s.opt.Dir)

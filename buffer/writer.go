@@ -26,6 +26,8 @@ type writer struct {
 	leaseAt    time.Time      // not to ask for a lease before
 	measured   int64          // written since the disk was last measured
 	untended   int64          // written since Badger was opened without compactors
+	leaving    *leaving       // a store on flash that is out of use and not yet closed
+	place      place          // of the folder when it was connected
 	replaced   []*replacement // rewrites that are not finished
 }
 
@@ -35,6 +37,12 @@ type writer struct {
 func (s *Store) Run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	unguarded, stop := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(unguarded)
+		s.guard(stop)
+	}()
+	defer func() { close(stop); <-unguarded }()
 	for {
 		select {
 		case <-ctx.Done():
