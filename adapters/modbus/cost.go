@@ -1,6 +1,8 @@
 package modbus
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"edgegateway/adapters/field"
@@ -24,6 +26,11 @@ func (s *Station) Cost(name string) field.Cost {
 			c.Sent += len(g.blocks[i].adu)
 			c.Received += s.driver.answerSize(g.blocks[i].span)
 		}
+		for _, length := range g.foretold() {
+			c.Exchanges++
+			c.Sent += s.driver.framing.size(5)
+			c.Received += s.driver.answerSize(span{holding, 0, length})
+		}
 		// Silence comes before each request; before the answer comes the device's turnaround, itself no shorter than
 		// a silence. A device that wants its rest gets it from the second request on.
 		c.Pause = time.Duration(c.Exchanges) * (max(silence, turnaround) + silence)
@@ -44,4 +51,18 @@ func (d *Driver) answerSize(where span) int {
 		data = (where.count + 7) / 8
 	}
 	return d.framing.size(2 + data)
+}
+
+// foretold are the lengths of the blocks that the points of a device which describes itself will probably be read with,
+// as long as nobody has asked it.
+func (g *group) foretold() []int {
+	lengths := map[int]int{}
+	for _, p := range g.points {
+		if p.described != nil && !p.here && !p.absent && !p.refused {
+			id, length := p.ref.Length()
+			family := id / 100 // inverters, meters, batteries: a device has one model of a family, as a rule
+			lengths[family] = max(lengths[family], min(length, maxRegisters))
+		}
+	}
+	return slices.Collect(maps.Values(lengths))
 }

@@ -173,6 +173,7 @@ func (d *Driver) Bind(dev field.Device) (field.Station, error) {
 			continue
 		}
 		s.byName[tag.Name] = p
+		s.describes = s.describes || p.described != nil
 		g.add(p)
 	}
 	if len(faults) > 0 {

@@ -66,7 +66,7 @@ func plan(points []*point, c cost, limit [5]int, holes []span) []block {
 	var blocks []block
 	var b *block
 	for _, p := range points {
-		if p.refused {
+		if p.hidden() {
 			continue
 		}
 		if b != nil && b.takes(p, c, limit[p.space], holes) {

@@ -14,23 +14,27 @@ import (
 // point is a tag, bound: where it lies, and how its raw value is read.
 type point struct {
 	span
-	tag      field.Tag
-	typ      wireType
-	order    order
-	bit      int    // of a register; -1 for the whole
-	entry    int    // of a queue; -1 for how many there are in it
-	mask     uint64 // bits of the raw value that count
-	null     []uint64
-	nullText []string
-	nullNaN  bool
-	scaling  field.Scaling
-	words    map[uint64]field.Value // of an enumeration: what each raw value is called
-	slot     int                    // its place in its group
-	refused  bool                   // the device answered that it has no such address: see lessons
+	tag        field.Tag
+	typ        wireType
+	order      order
+	bit        int    // of a register; -1 for the whole
+	entry      int    // of a queue; -1 for how many there are in it
+	mask       uint64 // bits of the raw value that count
+	null       []uint64
+	nullText   []string
+	nullNaN    bool
+	scaling    field.Scaling
+	words      map[uint64]field.Value // of an enumeration: what each raw value is called
+	slot       int                    // its place in its group
+	*described                        // of a device that describes itself; nil for a point with an address
+	refused    bool                   // the device answered that it has no such address: see lessons
 }
 
 // newPoint reads a tag. It reports every fault that it finds.
 func newPoint(tag field.Tag) (*point, []error) {
+	if word, _, _ := strings.Cut(strings.TrimSpace(tag.At), " "); word == sunspecWord {
+		return newDescribed(tag)
+	}
 	p := &point{tag: tag, bit: -1}
 	var faults []error
 	fault := func(key, value, problem, hint string) {
@@ -180,6 +184,9 @@ func (p *point) bindWords(fault func(key, value, problem, hint string)) {
 
 // shape is what a reader of records must know of the point.
 func (p *point) shape() field.Point {
+	if p.described != nil {
+		return p.describedShape()
+	}
 	kind := p.typ.kind
 	switch {
 	case p.words != nil:
@@ -192,6 +199,9 @@ func (p *point) shape() field.Point {
 
 // decode reads the point's registers. A sentinel, a NaN and a broken BCD digit are invalid.
 func (p *point) decode(data []byte) (field.Value, field.Quality) {
+	if p.described != nil {
+		return p.decodeDescribed(data)
+	}
 	if p.typ.form == formString {
 		return p.decodeText(data)
 	}

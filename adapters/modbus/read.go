@@ -42,9 +42,11 @@ func (s *Station) Read(ctx context.Context, name string) (field.Record, error) {
 		record:  field.Record{Group: g.shape, Values: make([]field.Value, len(g.points))},
 		budget:  divisions,
 	}
-	if s.stats.refused.Load() > 0 {
-		r.markRefused()
+	if err := s.walk(ctx); err != nil {
+		r.settle(err)
+		return r.finish()
 	}
+	r.markHidden()
 	blocks := g.blocks // what Pause runs may replan
 	for j := range blocks {
 		r.read(&blocks[j])
@@ -77,9 +79,13 @@ func (s *Station) forget() {
 	for _, g := range s.groups {
 		for _, p := range g.points {
 			p.refused = false
+			if p.described != nil {
+				p.here = false
+			}
 		}
 	}
 	s.stats.refused.Store(0)
+	s.walked = false
 	s.replan()
 }
 
@@ -107,7 +113,7 @@ func (s *Station) allHoles() []span {
 	holes := slices.Concat(s.quirks.holes, s.holes)
 	for _, g := range s.groups {
 		for _, p := range g.points {
-			if p.refused {
+			if p.refused && p.described == nil {
 				holes = append(holes, p.span)
 			}
 		}
@@ -250,10 +256,14 @@ func (s *Station) learnFrom(whole, left, right *block) {
 	}
 }
 
-func (r *reading) markRefused() {
+// markHidden says of each point that is not asked for, why.
+func (r *reading) markHidden() {
 	for _, p := range r.group.points {
-		if p.refused {
+		switch {
+		case p.refused:
 			r.setQuality(p, field.Exception)
+		case p.hidden():
+			r.setQuality(p, field.Absent)
 		}
 	}
 }

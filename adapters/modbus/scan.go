@@ -12,6 +12,7 @@ import (
 
 	"edgegateway/adapters/field"
 	"edgegateway/adapters/link"
+	"edgegateway/adapters/modbus/sunspec"
 )
 
 const (
@@ -21,12 +22,6 @@ const (
 
 	deaf = 8 // units in a row that look the same on TCP, from which on they are taken for one that answers at any address
 )
-
-// sunspecBases are where the marker "SunS" may stand (SunSpec Device Information Model Specification 1.1, 6.1).
-var sunspecBases = [...]int{40000, 50000, 0}
-
-// sunspecMarker is "SunS".
-const sunspecMarker = "SunS"
 
 // moder is a line whose mode can be changed between two exchanges.
 type moder interface {
@@ -205,12 +200,12 @@ func (d *Driver) ask(ctx context.Context, s *Station, f *field.Found) error {
 	if err == nil {
 		f.Detail["server_id"] = id
 	}
-	for _, base := range sunspecBases {
+	for _, base := range sunspec.Bases {
 		data, err := s.fetch(ctx, s.request(span{holding, base, 2}))
 		if fatal(ctx, err) {
 			return err
 		}
-		if err == nil && string(data) == sunspecMarker {
+		if err == nil && string(data) == sunspec.Marker {
 			f.Detail["sunspec"] = strconv.Itoa(base)
 			f.Profile = "sunspec"
 			break

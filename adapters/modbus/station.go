@@ -27,6 +27,9 @@ type Station struct {
 	lessons
 	stats stats
 
+	describes bool // it has points that its device describes
+	walked    bool // and where these lie is known
+
 	limit       [5]int        // of what one read of a space may ask for: the quirks', or less where the device refused that
 	plannedWith time.Duration // turnaround that the plan was made for
 }
@@ -36,7 +39,7 @@ func (s *Station) accept(p *point) (faults []error) {
 	fault := func(problem, hint string) {
 		faults = append(faults, &field.TagError{Tag: p.tag.Name, Key: "at", Value: p.tag.At, Problem: problem, Hint: hint})
 	}
-	if limit := s.limit[p.space]; p.count > limit {
+	if limit := s.limit[p.space]; p.count > limit && p.described == nil {
 		fault(fmt.Sprintf("a value of %d registers cannot be read from a device that gives %d in one answer", p.count, limit),
 			"see the device's max_registers")
 	}

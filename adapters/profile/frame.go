@@ -17,8 +17,9 @@ import (
 // Frame is one [[test]]: a request, the answer that a device gave, and what they mean. Without a request the answer is
 // what the device says by itself.
 type Frame struct {
-	Origin  string // where the frames come from: "captured", a document, "constructed from the register table"
-	Address string // of the device that answered
+	Origin  string      // where the frames come from: "captured", a document, "constructed from the register table"
+	Address string      // of the device that answered
+	Before  [][2][]byte // requests and answers that come first: of a device that must be asked what it is
 	Request []byte
 	Answer  []byte
 	Expect  map[string]strict.Value // tag → the value that the answer means
@@ -39,6 +40,9 @@ func readFrame(t *strict.Table) Frame {
 	if t.Has("request") {
 		f.Request = readHex(t, "request")
 	}
+	if t.Has("before") {
+		f.readBefore(t)
+	}
 	if expect := t.Inner("expect", "write expect = { tag = value, … }"); expect != nil {
 		for _, k := range expect.Keys() {
 			if expect.Scalar(k); !expect.Failed() {
@@ -54,9 +58,28 @@ func readFrame(t *strict.Table) Frame {
 	return f
 }
 
+// readBefore reads the exchanges that come before the one of the test, each as "request = answer".
+func (f *Frame) readBefore(t *strict.Table) {
+	for _, v := range t.Values("before") {
+		request, answer, ok := strings.Cut(v.AsText(), "=")
+		q, err := bytesOf(request)
+		a, err2 := bytesOf(answer)
+		if !ok || err != nil || err2 != nil || len(q) == 0 {
+			t.ComplainOf("before", v, "this is no exchange", `write "01 03 9C 40 00 02 EB 8F = 01 03 04 53 75 6E 53 97 F0"`)
+			continue
+		}
+		f.Before = append(f.Before, [2][]byte{q, a})
+	}
+}
+
+// bytesOf reads "01 04 00".
+func bytesOf(text string) ([]byte, error) {
+	return hex.DecodeString(strings.Join(strings.Fields(text), ""))
+}
+
 func readHex(t *strict.Table, key string) []byte {
 	text := t.Need(key, fmt.Sprintf(`the bytes of the frame: %s = "01 04 00 00 00 02 71 CB"`, key))
-	b, err := hex.DecodeString(strings.Join(strings.Fields(text), ""))
+	b, err := bytesOf(text)
 	if err != nil {
 		t.Complain(key, "these are no bytes in hexadecimal notation", `write two digits for each: "01 04 00 00 00 02 71 CB"`)
 	}
@@ -127,14 +150,17 @@ func (p *Profile) run(ctx context.Context, open Open, f Frame) []error {
 		group = t.Group
 		device.Tags = append(device.Tags, t)
 	}
-	sent := 0
+	sent := -len(f.Before)
 	var wrong error
 	driver, err := open(p.Protocol, func(request []byte) ([]byte, error) {
 		if len(request) == 0 && f.Request == nil {
 			return f.heard(&sent), nil
 		}
 		sent++
-		if sent > 1 || !slices.Equal(request, f.Request) {
+		if sent <= 0 && slices.Equal(request, f.Before[len(f.Before)-1+sent][0]) {
+			return f.Before[len(f.Before)-1+sent][1], nil
+		}
+		if sent != 1 || !slices.Equal(request, f.Request) {
 			wrong = fmt.Errorf("%w: % X instead of % X", errUnexpected, request, f.Request)
 			return nil, wrong
 		}

@@ -34,6 +34,7 @@ type plan struct {
 
 	last      field.Record  // guarded by Loop.mu, as is lastAt
 	lastAt    time.Duration //
+	asked     bool          // it was read, and did not only speak by itself
 	completed time.Duration // when the group was last read well; 0 for never, or not since the unit was away
 }
 

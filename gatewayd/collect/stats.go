@@ -114,9 +114,11 @@ func (l *Loop) deviceStats(u *unit) DeviceStats {
 			continue
 		}
 		for i := range p.last.Values {
-			if p.last.QualityOf(i) == field.Good {
+			switch p.last.QualityOf(i) {
+			case field.Good:
 				d.Good++
-			} else {
+			case field.Absent: // the device does not have it, or says it at another time
+			default:
 				d.Bad++
 			}
 		}
@@ -199,7 +201,10 @@ func (l *Loop) step(p *plan, now time.Duration, good bool) {
 func (l *Loop) enter(p *plan, r field.Record, now time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	p.last, p.lastAt = under(r, p.last), now
+	if !p.asked { // one that speaks by itself speaks of some of its tags at a time
+		r = under(r, p.last)
+	}
+	p.last, p.lastAt = r, now
 }
 
 // spread is the mean and the 95th percentile of the intervals that are kept.

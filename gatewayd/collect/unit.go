@@ -98,7 +98,7 @@ func (l *Loop) try(ctx context.Context, t task) {
 	if err != nil {
 		r = p.nothing(field.Timeout)
 	}
-	r.At = at
+	r.At, p.asked = at, true
 	l.deliver(p, r, now)
 	l.step(p, now, err == nil)
 }
