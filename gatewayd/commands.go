@@ -45,6 +45,8 @@ func (d *daemon) verbs() []command.Verb {
 		{Name: "backlog", Level: command.Observe, Does: "what waits for the platforms", Run: d.backlog},
 		{Name: "backlog-drop", Level: command.Configure, Args: "[platform]", Does: "give up what waits; it is declared lost", Run: d.dropBacklog},
 		{Name: "ledger", Level: command.Observe, Does: "what was lost, and why", Run: d.ledger},
+		{Name: "config", Level: command.Configure, Args: "[action] [text] [files] [secrets] [within] [percent] [confirm] [removes]",
+			Does: "show the configuration, or try another one", Limit: 2 * provingMost, Long: true, Run: d.configVerb},
 		{Name: "cancel", Level: command.Operate, Args: "id", Does: "break off a command that is being run", Run: d.cancel},
 	}
 	var m *machine.Machine // of a nil daemon, only the verbs' names are asked for
@@ -58,7 +60,7 @@ func (d *daemon) verbs() []command.Verb {
 // find names the line and the device that are meant.
 func (d *daemon) find(device string) (*line, *collect.Device, error) {
 	var names []string
-	for _, l := range d.lines {
+	for _, l := range d.here().lines {
 		for i := range l.devices {
 			if l.devices[i].Name == device {
 				return l, &l.devices[i], nil

@@ -32,9 +32,9 @@ func (d *daemon) openDesk(state string) error {
 	}
 	d.audit = log
 	d.desk = command.NewDesk(command.DeskOptions{
-		Gateway: d.config.Gateway.Name, Table: command.NewTable(d.config.Gateway.Name, now, d.verbs()...),
-		Audit: log, Entries: entries, Clock: d.commandClock, Send: d.answer, Log: d.log,
-	}, operators(d.config))
+		Gateway: d.here().config.Gateway.Name, Table: command.NewTable(d.here().config.Gateway.Name, now, d.verbs()...),
+		Audit: log, Entries: entries, Clock: d.commandClock, Send: d.answer, Resolve: d.resolve, Log: d.log,
+	}, operators(d.here().config))
 	return nil
 }
 
@@ -53,7 +53,7 @@ func operators(c *config.Config) []command.Operator {
 func (d *daemon) commandClock() (now int64, believed bool) {
 	stamp := d.clock.Stamp()
 	believed = stamp.Trust == field.Synchronised
-	switch d.config.Gateway.Clock {
+	switch d.here().config.Gateway.Clock {
 	case config.ClockTrusted:
 		believed = true
 	case config.ClockAuto:

@@ -17,10 +17,10 @@ import (
 
 // status gathers what every part tells into one snapshot.
 func (d *daemon) status() health.Status {
-	now := time.Now()
+	now, here := time.Now(), d.here()
 	store := d.store.Stats()
 	s := health.Status{
-		Gateway: d.config.Gateway.Name, Site: d.config.Gateway.Site, Version: version(),
+		Gateway: here.config.Gateway.Name, Site: here.config.Gateway.Site, Version: version(),
 		Now: now.UnixMilli(), Since: d.since.UnixMilli(),
 		Buffer: health.Buffer{
 			Durable: store.Durable, Trouble: store.Trouble, Epoch: store.Epoch,
@@ -31,10 +31,10 @@ func (d *daemon) status() health.Status {
 		Process: process(),
 	}
 	s.Clock.Source, s.Clock.Synchronised = d.clock.Synchronised()
-	for _, p := range d.platforms {
+	for _, p := range here.platforms {
 		s.Platforms = append(s.Platforms, p.health(&store, now))
 	}
-	for _, l := range d.lines {
+	for _, l := range here.lines {
 		line, devices := l.health()
 		s.Lines = append(s.Lines, line)
 		s.Devices = append(s.Devices, devices...)
@@ -101,7 +101,7 @@ func (d *daemon) wrong(s *health.Status) []string {
 	if !s.Buffer.Durable {
 		add("the buffer is in memory alone, a power cut loses it: %s", s.Buffer.Trouble)
 	}
-	if text := d.trouble(); text != "" {
+	if text := d.here().trouble(); text != "" {
 		add("%s", text)
 	}
 	for i := range s.Platforms {
@@ -144,18 +144,17 @@ func (d *daemon) headline() string {
 // progress makes the watchdog's question: has every line's loop made a turn since it was last asked? An outage of a
 // line or of the uplink is no reason to restart: the loops turn all the same.
 func (d *daemon) progress() func() error {
-	last := make([]uint64, len(d.lines))
-	for i := range last {
-		last[i] = ^uint64(0) // the first question always finds progress
-	}
+	last := map[*collect.Loop]uint64{} // the first question always finds progress
 	return func() error {
-		for i, l := range d.lines {
+		now := map[*collect.Loop]uint64{}
+		for _, l := range d.here().lines {
 			p := l.loop.Progress()
-			if p == last[i] {
+			if before, ok := last[l.loop]; ok && p == before {
 				return fmt.Errorf("the loop of line %s stands still", l.Name)
 			}
-			last[i] = p
+			now[l.loop] = p
 		}
+		last = now
 		return nil
 	}
 }

@@ -78,6 +78,8 @@ func verbs() []verb {
 		{"logs", "[UNIT] [--since 1h] [--priority P] [--bytes N]", "the newest of the journal", []string{"since", "priority", "bytes"}, []string{"send"}, runLogs},
 		{"command", "list|try VERB [ARGS]|key FILE|sign VERB [ARGS]", "what the platform may ask; try it locally; sign it to be sent",
 			[]string{"operator", "key", "gateway", "id", "for", "ctr"}, nil, runCommand},
+		{"config", "show|set FILE [--within 10m] [--percent 90] [--confirm]|confirm|return", "the configuration that runs; try another one",
+			[]string{"within", "percent"}, []string{"confirm"}, runConfig},
 		{"audit", "verify [--head N:HASH]|show", "the account of all commands, and whether it is whole", []string{"head"}, nil, runAudit},
 		{"update", "[MANIFEST|cancel]", "fetch and install a version; how that is going", nil, nil, runUpdate},
 		{"updater", "[hold FILE.deb]", "what gatewayd-update.service runs as root", []string{"folder", "window", "settle", "share"}, nil, runUpdater},
@@ -92,7 +94,10 @@ func execute(args []string, out, errOut io.Writer) int {
 	err := dispatch(args, out, errOut)
 	var usage *usageError
 	var gone *unreachableError
+	var again *againError
 	switch {
+	case errors.As(err, &again):
+		return startAnew(again.generation, errOut)
 	case err == nil:
 		return 0
 	case errors.Is(err, errNo):

@@ -4,18 +4,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"edgegateway/adapters/field"
 	"edgegateway/buffer"
 	"edgegateway/gatewayd/audit"
+	"edgegateway/gatewayd/candidate"
 	"edgegateway/gatewayd/clock"
 	"edgegateway/gatewayd/collect"
 	"edgegateway/gatewayd/command"
@@ -30,29 +33,35 @@ import (
 
 // daemon is a running gatewayd: what status, the verbs and the streams look at.
 type daemon struct {
-	*site
-	log       *slog.Logger
-	since     time.Time
-	clock     *clock.Clock
-	store     *buffer.Store
-	audit     *audit.Log
-	desk      *command.Desk
-	platforms []*platform
-	riddles   riddles
-	machine   *machine.Machine
-	agent     *update.Agent
-	leave     chan string // why the daemon should end, for its supervisor to start it anew
+	scene   atomic.Pointer[scene] // what runs now; see here
+	log     *slog.Logger
+	since   time.Time
+	clock   *clock.Clock
+	store   *buffer.Store
+	audit   *audit.Log
+	desk    *command.Desk
+	kept    *candidate.Store // configurations from afar
+	change  changing
+	creds   string   // the installer's credentials folder
+	lines   *crew    // the loops that run, by line
+	uplinks *crew    // by platform
+	again   chan int // to be started anew by ourselves, for the trial of a generation or for none (0)
+	riddles riddles
+	machine *machine.Machine
+	agent   *update.Agent
+	leave   chan string // why the daemon should end, for its supervisor to start it anew
 }
 
 // platform is one destination with its session.
 type platform struct {
 	config.Platform
-	uplink *uplink.Uplink
+	uplink  *uplink.Uplink
+	secrets string // a digest of the files that it takes its secrets from
 }
 
 // runDaemon is `gatewayd run`: it reads from top to bottom in the order in which things start, and stops in the
-// reverse order. Commands end first, then lines, so that their last readings are stored; the uplinks get a few seconds to hand over
-// what is on its way; the buffer closes last.
+// reverse order. Commands end first, then lines, so that their last readings are stored; the uplinks get a few seconds
+// to hand over what is on its way; the buffer closes last.
 func runDaemon(c *cli) error {
 	if err := c.takes(0, 0, "run"); err != nil {
 		return err
@@ -69,7 +78,14 @@ func runDaemon(c *cli) error {
 	signal.Ignore(syscall.SIGHUP) // a closed terminal ends nothing; a changed configuration wants a restart
 	tuneMemory()
 
-	site, err := load(c.config, c.creds, true, log)
+	if err := makeFolders(c.state, c.runtime); err != nil {
+		return err
+	}
+	kept, err := candidate.Open(filepath.Join(c.state, configFolder), c.config, resumed())
+	if err != nil {
+		return err
+	}
+	site, err := loadKept(kept, c.config, c.creds, log)
 	if err != nil {
 		return err
 	}
@@ -80,9 +96,6 @@ func runDaemon(c *cli) error {
 	if fatal := site.fatal(); fatal != nil {
 		return fatal
 	}
-	if err := makeFolders(c.state, c.runtime); err != nil {
-		return err
-	}
 	socket, err := listenControl(c.socket())
 	if err != nil {
 		return err
@@ -92,7 +105,8 @@ func runDaemon(c *cli) error {
 		log.Error("the local page is not served", "error", err) // not worth stopping the daemon for
 	}
 
-	d := &daemon{site: site, log: log, since: time.Now(), leave: make(chan string, 1)}
+	d := &daemon{log: log, since: time.Now(), kept: kept, creds: c.creds, leave: make(chan string, 1), again: make(chan int, 1)}
+	d.scene.Store(&scene{site: site})
 	if d.clock, err = clock.New(c.state, clock.Options{Event: d.event, Log: log}); err != nil {
 		return err
 	}
@@ -106,13 +120,15 @@ func runDaemon(c *cli) error {
 	for _, l := range site.lines {
 		l.loop = collect.New(d.loopOptions(l))
 	}
+	platforms := []*platform{}
 	for _, p := range site.config.Platforms {
-		up, err := d.newPlatform(p, c.creds)
+		up, err := d.newPlatform(site, p)
 		if err != nil {
 			return err
 		}
-		d.platforms = append(d.platforms, up)
+		platforms = append(platforms, up)
 	}
+	d.scene.Store(&scene{site, platforms})
 	d.machine = d.newMachine(c)
 	if d.agent, err = d.newAgent(c); err != nil {
 		return err
@@ -123,17 +139,19 @@ func runDaemon(c *cli) error {
 	}
 
 	failed := make(chan error, 1)
-	storage, uplinks, lines := newStage(failed), newStage(failed), newStage(failed)
+	storage := newStage(failed)
+	d.uplinks, d.lines = newCrew(failed), newCrew(failed)
 	commands, local := newStage(failed), newStage(failed)
 	storage.run("the clock", d.clock.Run)
 	storage.run("the buffer", d.store.Run)
-	for _, p := range d.platforms {
-		uplinks.run("the uplink to "+p.Name, p.uplink.Run)
+	for _, p := range platforms {
+		d.uplinks.begin(p.Name, "the uplink to "+p.Name, p.uplink.Run)
 	}
-	for _, l := range d.lines {
-		lines.run("the loop of line "+l.Name, l.loop.Run)
+	for _, l := range site.lines {
+		d.lines.begin(l.Name, "the loop of line "+l.Name, l.run)
 	}
 	commands.run("the desk", d.desk.Run)
+	commands.run("the trial of a configuration", d.resume)
 	server := web.New(web.Options{Status: d.status, Verbs: d.verbs(), Do: d.desk.Local, Streams: d.streams(), Log: log})
 	local.run("the control socket", func(ctx context.Context) error { return server.Run(ctx, socket, page) })
 	local.run("the watchdog", watchdog.Run)
@@ -143,7 +161,7 @@ func runDaemon(c *cli) error {
 	notify := systemd.Notifier{}
 	told(log, notify.Ready())
 	local.run("the status line", d.tellStatus)
-	log.Info("ready", "version", version(), "lines", len(d.lines), "devices", d.bound(), "platforms", len(d.platforms),
+	log.Info("ready", "version", version(), "lines", len(site.lines), "devices", site.bound(), "platforms", len(platforms),
 		"after", time.Since(d.since).Round(time.Millisecond))
 	d.tellConfig(ctx)
 
@@ -153,30 +171,37 @@ func runDaemon(c *cli) error {
 		log.Info("stopping")
 	case why := <-d.leave:
 		log.Info("stopping, to be started again", "why", why)
+	case generation := <-d.again:
+		log.Info("stopping, to start anew for another configuration")
+		failure = &againError{generation}
 	case failure = <-failed:
 		log.Error("stopping", "error", failure)
 	}
-	told(log, notify.Stopping())
+	again := errors.As(failure, new(*againError))
+	if !again { // else the service manager would take us for gone
+		told(log, notify.Stopping())
+	}
+	d.change.stop()
 	commands.end()
-	lines.end()
-	uplinks.end()
+	d.lines.endAll()
+	d.uplinks.endAll()
 	storage.end()
 	local.end()
-	if failure == nil {
+	if failure == nil || again {
 		log.Info("stopped")
 	}
 	return failure
 }
 
 func (d *daemon) bufferOptions(dir string) buffer.Options {
-	b := &d.config.Buffer
+	b := &d.here().config.Buffer
 	o := buffer.Options{
 		Dir: dir, Limit: b.Limit, Keep: b.Keep, Thin: b.Thin,
 		KeepOf: map[field.Class]time.Duration{field.Events: b.KeepEvents, field.Replies: b.KeepReplies},
 		Commit: b.Commit, CommitEvents: b.CommitEvents, DurableFirst: b.DurableFirst,
 		Probe: probeStore, Now: d.clock.Stamp, Correct: d.clock.Correct, Log: d.log,
 	}
-	for _, p := range d.config.Platforms {
+	for _, p := range d.here().config.Platforms {
 		o.Destinations = append(o.Destinations, p.Name)
 	}
 	return o
@@ -189,24 +214,24 @@ func probeStore(folder string) error {
 	return exec.CommandContext(ctx, "/proc/self/exe", "backlog", "try", folder).Run()
 }
 
-func (d *daemon) newPlatform(p config.Platform, creds string) (*platform, error) {
+func (d *daemon) newPlatform(site *site, p config.Platform) (*platform, error) {
 	cursor, err := d.store.Cursor(p.Name)
 	if err != nil {
 		return nil, err
 	}
-	words, err := openDialect(p.Dialect, d.words(p))
+	words, err := openDialect(p.Dialect, d.words(site, p))
 	if err != nil {
 		return nil, fmt.Errorf("platform %s: %w", p.Name, err)
 	}
 	up, err := uplink.New(uplink.Options{
 		Name: p.Name, Servers: p.Servers, Username: p.Username, KeepAlive: p.KeepAlive,
-		Secret: inFolder(creds, p.Secret), CA: inFolder(creds, p.CA), Cert: inFolder(creds, p.Cert), Key: inFolder(creds, p.Key),
+		Secret: d.credential(p.Secret), CA: d.credential(p.CA), Cert: d.credential(p.Cert), Key: d.credential(p.Key),
 		Dialect: words, Source: cursor, Command: d.commanded(p, words), Event: d.event, Log: d.log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("platform %s: %w", p.Name, err)
 	}
-	return &platform{p, up}, nil
+	return &platform{p, up, d.digest(p)}, nil
 }
 
 func (d *daemon) loopOptions(l *line) collect.Options {
@@ -235,7 +260,7 @@ func (d *daemon) event(e field.Event) {
 
 // tellConfig tells the platforms what of the configuration is not run.
 func (d *daemon) tellConfig(ctx context.Context) {
-	if text := d.trouble(); text != "" && ctx.Err() == nil {
+	if text := d.here().trouble(); text != "" && ctx.Err() == nil {
 		d.event(field.Event{Kind: "config", Text: text})
 	}
 }
@@ -312,23 +337,27 @@ func listenPage(address string) (net.Listener, error) {
 	return net.Listen("tcp", address)
 }
 
-// inFolder resolves the name of a secret; an absolute path stands for itself.
-func inFolder(folder, name string) string {
-	if name == "" || filepath.IsAbs(name) {
-		return name
-	}
-	return filepath.Join(folder, name)
-}
-
 // words is what a platform's dialect is told of the running daemon.
-func (d *daemon) words(p config.Platform) dialect.Config {
-	c := d.dialectConfig(p)
+func (d *daemon) words(site *site, p config.Platform) dialect.Config {
+	c := site.dialectConfig(p)
 	c.Epoch, c.Since = d.store.Epoch(), d.since.UnixMilli()
-	for _, l := range d.lines {
+	for _, l := range site.lines {
 		for _, dev := range l.devices {
 			c.Plan = append(c.Plan, dev.Device)
 		}
 		c.Groups = append(c.Groups, l.loop.Groups()...)
 	}
 	return c
+}
+
+// startAnew replaces this process by a new one of the same binary, for the trial of a generation or for none. It returns
+// only when that fails; then a supervisor has to start the daemon, and an interrupted trial is over.
+func startAnew(generation int, errOut io.Writer) int {
+	env := os.Environ()
+	if generation != 0 {
+		env = append(env, fmt.Sprintf("%s=%d", resumeVariable, generation))
+	}
+	err := syscall.Exec("/proc/self/exe", os.Args, env)
+	fmt.Fprintln(errOut, "gatewayd: it cannot start itself anew:", err)
+	return exitNo
 }

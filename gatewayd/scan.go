@@ -205,9 +205,9 @@ func nameOf(address string) string {
 // scan scans a line through its loop: polls go on.
 func (d *daemon) scan(ctx context.Context, args scanArgs, tell func(scanDoc) error) error {
 	var names []string
-	for _, l := range d.lines {
+	for _, l := range d.here().lines {
 		if l.Name == args.Line {
-			s := &scanner{line: l, profiles: matches(d.config.Profiles), args: args, tell: tell}
+			s := &scanner{line: l, profiles: matches(d.here().config.Profiles), args: args, tell: tell}
 			return l.loop.Borrow(ctx, s.run)
 		}
 		names = append(names, l.Name)

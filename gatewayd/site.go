@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"edgegateway/adapters"
 	"edgegateway/adapters/field"
@@ -30,15 +31,25 @@ type line struct {
 	devices []collect.Device
 	loop    *collect.Loop
 
+	finished atomic.Bool // it was asked to end, and its loop may
+
 	listener field.Listener // of its devices that speak by themselves; nil when there are none
 
 	drivers  map[voice]field.Driver
 	forecast float64 // share of its time that its devices need by their plans; 0 where that cannot be told
 }
 
+// secrets finds the file of a secret by its name.
+type secrets func(name string) string
+
+// inFolder finds secrets in one folder.
+func inFolder(folder string) secrets {
+	return func(name string) string { return filepath.Join(folder, name) }
+}
+
 // load reads a configuration and binds its devices. With open, the lines can be used, though they are not opened before
 // their first request; without, they are closed for good, and nothing but the files is touched. The error says that there is nothing to go on with.
-func load(file, creds string, open bool, log *slog.Logger) (*site, error) {
+func load(file string, creds secrets, open bool, log *slog.Logger) (*site, error) {
 	cfg, problems, err := config.Load(file, build())
 	if err != nil {
 		return nil, err
@@ -141,11 +152,11 @@ func (l *line) driver(drivers map[voice]field.Driver, w wire, d field.Device) (f
 }
 
 // readPassword gives a device the password that its file holds. Without it the device is read, and not written.
-func (s *site) readPassword(creds string, d *config.Device) {
+func (s *site) readPassword(creds secrets, d *config.Device) {
 	if d.Password == "" {
 		return
 	}
-	text, err := os.ReadFile(filepath.Join(creds, d.Password))
+	text, err := os.ReadFile(creds(d.Password))
 	if err != nil {
 		s.problems = append(s.problems, s.config.Problem(config.Warning, config.KindDevice, d.Name, "password",
 			"the file cannot be read: "+err.Error(), "put the password into a file of this name in the credentials folder; until then what needs it is refused"))

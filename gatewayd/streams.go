@@ -21,7 +21,7 @@ func (d *daemon) streams() map[string]web.Stream {
 
 // watch follows the readings of one device, or of all.
 func (d *daemon) watch(ctx context.Context, q url.Values, emit func(any) error) error {
-	device, lines := q.Get("device"), d.lines
+	device, lines := q.Get("device"), d.here().lines
 	if device != "" {
 		l, _, err := d.find(device)
 		if err != nil {
@@ -64,7 +64,7 @@ func (d *daemon) watch(ctx context.Context, q url.Values, emit func(any) error) 
 // trace follows the frames of one line.
 func (d *daemon) trace(ctx context.Context, q url.Values, emit func(any) error) error {
 	var names []string
-	for _, l := range d.lines {
+	for _, l := range d.here().lines {
 		if l.Name != q.Get("line") {
 			names = append(names, l.Name)
 			continue

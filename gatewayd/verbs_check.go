@@ -21,7 +21,7 @@ func runCheck(c *cli) error {
 	if len(c.args) == 1 {
 		file = c.args[0]
 	}
-	s, err := load(file, c.creds, false, slog.New(slog.DiscardHandler))
+	s, err := load(file, inFolder(c.creds), false, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}

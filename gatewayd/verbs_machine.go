@@ -14,7 +14,7 @@ import (
 // newMachine makes what can be asked of the box beneath the gateway.
 func (d *daemon) newMachine(c *cli) *machine.Machine {
 	o := machine.Options{
-		Named: d.config.Systemd.Units, State: c.state, Units: systemd.Manager{}, Journal: systemd.Journal,
+		Named: d.here().config.Systemd.Units, State: c.state, Units: systemd.Manager{}, Journal: systemd.Journal,
 		Event: d.event, Idle: d.idle, Log: d.log,
 	}
 	if os.Getenv("INVOCATION_ID") != "" { // systemd's mark on what it started
@@ -35,7 +35,7 @@ const idleAge = 2 * time.Second
 // idle says whether a platform is connected, and nothing has waited for any that is.
 func (d *daemon) idle() bool {
 	store, now, connected := d.store.Stats(), time.Now().UnixMilli(), false
-	for _, p := range d.platforms {
+	for _, p := range d.here().platforms {
 		if !p.uplink.Stats().Connected {
 			continue
 		}

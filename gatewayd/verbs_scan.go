@@ -91,7 +91,7 @@ func (c *cli) ownLine(args scanArgs, bare bool) (*line, []match, error) {
 		}
 		return &line{Line: l, wire: wire, drivers: map[voice]field.Driver{}}, matches(profile.Library(build().TagKeys(), &strict.Report{})), nil
 	}
-	s, err := load(c.config, c.creds, true, quiet)
+	s, err := load(c.config, inFolder(c.creds), true, quiet)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil, fmt.Errorf("no daemon runs, and there is no configuration %s that would know the line %q\n    hint: name the port or the host itself: gatewayd scan /dev/ttyS1", c.config, args.Line)
 	}

@@ -37,7 +37,7 @@ func updateInbox(state string) string { return filepath.Join(state, "update") }
 
 func (d *daemon) newAgent(c *cli) (*update.Agent, error) {
 	return update.NewAgent(update.AgentOptions{
-		Dir: updateInbox(c.state), Updater: updaterFolder, Keys: updateKeys, Version: version(), Budget: d.config.Update.Budget,
+		Dir: updateInbox(c.state), Updater: updaterFolder, Keys: updateKeys, Version: version(), Budget: d.here().config.Update.Budget,
 		Client: &http.Client{Transport: http.DefaultTransport}, Event: d.event, Log: d.log,
 	})
 }

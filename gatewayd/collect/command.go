@@ -10,7 +10,7 @@ import (
 )
 
 // errEnded is what a command gets from a loop that has ended.
-var errEnded = errors.New("the line is being given up: the daemon stops")
+var errEnded = errors.New("the line is given up: the daemon stops, or its configuration was changed")
 
 // call is a command on its way into the loop.
 type call struct {
@@ -92,6 +92,19 @@ func (l *Loop) Use(ctx context.Context, device string, f func(context.Context) e
 		l.learn(u, err)
 		return err
 	})
+}
+
+// Finish has Run return after the read that is under way, so that nothing which was answered is thrown away. It waits
+// for one request in progress, not for Run. The error is the context's; a loop that has ended already is none.
+func (l *Loop) Finish(ctx context.Context) error {
+	err := l.do(ctx, func(context.Context) error {
+		l.leaving = true
+		return nil
+	})
+	if errors.Is(err, errEnded) {
+		return nil
+	}
+	return err
 }
 
 // do has the loop call f between two requests, and waits until it has. When it returns an error of the context's before

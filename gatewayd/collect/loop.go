@@ -68,6 +68,7 @@ type Loop struct {
 	respite time.Duration   // until when silent units leave the line to the others
 	vain    uint64          // tries that nobody answered
 	served  int             // commands in a row
+	leaving bool            // Finish was asked for
 
 	watchers watchers // safe from anywhere
 
@@ -129,16 +130,19 @@ func (l *Loop) Run(ctx context.Context) error {
 
 	var aside sync.WaitGroup
 	aside.Go(func() { l.out.run(func(events []field.Record) { l.hand(sinking, events) }) })
+	listening, deafen := context.WithCancel(ctx)
+	defer deafen()
 	if l.o.Listen != nil {
-		aside.Go(func() { l.listen(ctx) })
+		aside.Go(func() { l.listen(listening) })
 	}
 	l.plan(l.now())
 	timer := time.NewTimer(idle)
 	defer timer.Stop()
-	for ctx.Err() == nil {
+	for ctx.Err() == nil && !l.leaving {
 		l.turn(ctx, timer)
 	}
 	close(l.done)
+	deafen()
 	close(l.out)
 	last := time.AfterFunc(farewell, cancel)
 	defer last.Stop()
@@ -150,7 +154,9 @@ func (l *Loop) Run(ctx context.Context) error {
 // turn does one thing: commands that wait, then the read that is most urgent, or a sleep.
 func (l *Loop) turn(ctx context.Context, timer *time.Timer) {
 	l.progress.Add(1)
-	l.serve(ctx)
+	if l.serve(ctx); l.leaving {
+		return
+	}
 	select {
 	case h := <-l.heard:
 		l.hear(h)
@@ -184,7 +190,7 @@ const inRow = 4
 
 // serve runs commands that wait, as many as may go before a read.
 func (l *Loop) serve(ctx context.Context) {
-	for l.served < inRow && ctx.Err() == nil {
+	for l.served < inRow && ctx.Err() == nil && !l.leaving {
 		select {
 		case c := <-l.calls:
 			l.perform(ctx, c)

@@ -187,7 +187,7 @@ func (d *Desk) perform(ctx context.Context, j *job) {
 	d.jobs[k] = cancel
 	d.mu.Unlock()
 	work = context.WithValue(work, callerKey{}, Caller{j.entry.Operator, j.entry.ID})
-	work = WithProgress(work, d.progress(ctx, j))
+	work = WithProgress(work, d.progress(ctx, j.entry.Operator, j.entry.ID, j.entry.Verb))
 	reply, after := d.o.Table.run(work, j.request, Admin)
 	d.mu.Lock()
 	delete(d.jobs, k)
@@ -212,7 +212,7 @@ func (d *Desk) perform(ctx context.Context, j *job) {
 const progressEvery = 5 * time.Second
 
 // progress tells how far a command is, by events.
-func (d *Desk) progress(ctx context.Context, j *job) func(done, total int, text string) {
+func (d *Desk) progress(ctx context.Context, operator, id, verb string) func(done, total int, text string) {
 	var last time.Time
 	return func(done, total int, text string) {
 		now := time.Now()
@@ -220,11 +220,11 @@ func (d *Desk) progress(ctx context.Context, j *job) func(done, total int, text 
 			return
 		}
 		last = now
-		e := field.Event{Kind: "command", Subject: j.entry.Verb, Text: text, More: []field.Member{
-			{Name: "id", Value: field.Text(j.entry.ID)}, {Name: "operator", Value: field.Text(j.entry.Operator)},
+		e := field.Event{Kind: "command", Subject: verb, Text: text, More: []field.Member{
+			{Name: "id", Value: field.Text(id)}, {Name: "operator", Value: field.Text(operator)},
 			{Name: "progress", Value: field.Int(int64(done))}, {Name: "of", Value: field.Int(int64(total))}}}
 		if err := d.o.Send(ctx, nil, e); err != nil {
-			d.o.Log.Warn("progress could not be told", "id", j.entry.ID, "error", err)
+			d.o.Log.Warn("progress could not be told", "id", id, "error", err)
 		}
 	}
 }
@@ -241,6 +241,12 @@ func (d *Desk) Cancel(operator, id, by string) bool {
 		}
 	}
 	return found
+}
+
+// GoesOn gives a context for what goes on with a command that outlived the run of the daemon that took it: its progress is
+// told as before.
+func (d *Desk) GoesOn(ctx context.Context, operator, id, verb string) context.Context {
+	return WithProgress(ctx, d.progress(ctx, operator, id, verb))
 }
 
 // Complete answers a command that outlived the run of the daemon that took it, of which Resolve said that it goes on.

@@ -120,3 +120,27 @@ type Device struct {
 	Writable    []string
 	Password    string // name of a file in the credentials folder: what the device asks for before a write
 }
+
+// Rest is the configuration without lines, devices and operators, and of the platforms only the names: what a running
+// daemon cannot change. Two of them can be compared.
+func (c *Config) Rest() Config {
+	rest := *c
+	rest.Files, rest.Operators, rest.Lines, rest.Devices, rest.Faulty, rest.Profiles = nil, nil, nil, nil, nil, nil
+	rest.main, rest.tables = "", nil
+	rest.Platforms = make([]Platform, len(c.Platforms))
+	for i, p := range c.Platforms {
+		rest.Platforms[i].Name = p.Name
+	}
+	return rest
+}
+
+// On lists the devices of a line, those with faults apart.
+func (c *Config) On(line string) []Device {
+	var devices []Device
+	for _, d := range c.Devices {
+		if d.Line == line {
+			devices = append(devices, d)
+		}
+	}
+	return devices
+}

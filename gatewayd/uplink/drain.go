@@ -36,6 +36,9 @@ func (s *session) work(ctx context.Context) error {
 		if cut {
 			return errCut
 		}
+		if err := s.renew(); err != nil {
+			return err
+		}
 		now := time.Now()
 		if err := s.reap(now); err != nil {
 			return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"reflect"
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
@@ -54,6 +55,7 @@ type sessionEnd struct {
 // connect opens a session with one server, within connectTimeout.
 func (u *Uplink) connect(ctx context.Context, srv server) (*session, error) {
 	u.update(func(st *Stats) { st.Attempts++; st.Server = srv.url })
+	u.renew()
 	said, err := u.opts.Dialect.Session()
 	if err != nil {
 		return nil, err
@@ -182,6 +184,29 @@ func (s *session) announce() error {
 		filters[f] = 1
 	}
 	s.subscribed = s.client.SubscribeMultiple(filters, nil).(*mqtt.SubscribeToken)
+	return nil
+}
+
+// renew publishes the births of a dialect that was changed, or says that this takes another session.
+func (s *session) renew() error {
+	if !s.u.renew() {
+		return nil
+	}
+	said, err := s.u.opts.Dialect.Session()
+	if err != nil {
+		return err
+	}
+	before := s.said
+	s.said = said
+	said.Births, before.Births = nil, nil
+	if !reflect.DeepEqual(said, before) {
+		return errRenewed
+	}
+	for _, m := range s.said.Births {
+		if err := s.publish(m, nil, true); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

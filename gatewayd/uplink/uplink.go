@@ -97,7 +97,8 @@ type Uplink struct {
 	stats Stats
 	meter meter
 	cut   bool
-	moved chan struct{} // closed and replaced when cut changes
+	next  dialect.Dialect // to be taken up; nil for none
+	moved chan struct{}   // closed and replaced when cut or next changes
 }
 
 // New checks the options; the error is for the installer. It does no I/O: the files are read at each connect.
@@ -218,7 +219,7 @@ const quickLoss = 5 * time.Second
 
 // ended draws the consequences of a session's end, and gives the pause before the next attempt.
 func (u *Uplink) ended(end sessionEnd, steps *ladder, r *round) time.Duration {
-	if end.cause == nil || errors.Is(end.cause, errCut) {
+	if end.cause == nil || errors.Is(end.cause, errCut) || errors.Is(end.cause, errRenewed) {
 		return 0
 	}
 	quick := byPeer(end.cause) && end.lasted < quickLoss
@@ -250,6 +251,27 @@ func (u *Uplink) SetCut(cut bool) {
 	u.stats.Cut = cut
 	close(u.moved)
 	u.moved = make(chan struct{})
+}
+
+// SetDialect changes what is said: the field is another now. On a connection that stands the births are published anew;
+// when the session itself has to be another one, it is made anew at once. Safe from any goroutine.
+func (u *Uplink) SetDialect(d dialect.Dialect) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.next = d
+	close(u.moved)
+	u.moved = make(chan struct{})
+}
+
+// renew takes up a dialect that SetDialect gave. It is called from Run's goroutine.
+func (u *Uplink) renew() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.next == nil {
+		return false
+	}
+	u.opts.Dialect, u.next = u.next, nil
+	return true
 }
 
 // cutState tells whether the link is cut on purpose, and gives a channel that closes when that changes.

@@ -47,6 +47,7 @@ func (e *clientError) Unwrap() error { return e.err }
 // Causes of a session's end that the peer did not give.
 var (
 	errCut     = errors.New("cut by a drill")
+	errRenewed = errors.New("the session has to be another one")
 	errNoConn  = errors.New("no answer to CONNECT in time")
 	errNoAck   = errors.New("the broker keeps the connection but acknowledges nothing")
 	errHandOff = errors.New("the MQTT client did not take a message in time")

@@ -43,6 +43,7 @@ var mayImport = []struct {
 	{"gatewayd/identity", []string{"adapters/field", "gatewayd/command", "gatewayd/durable"}},
 	{"gatewayd/collect", []string{"adapters/field", "gatewayd/clock"}},
 	{"gatewayd/audit", []string{"gatewayd/durable"}},
+	{"gatewayd/candidate", []string{"gatewayd/durable"}},
 	{"gatewayd/command", []string{"adapters/field", "gatewayd/audit"}},
 	{"gatewayd/dialect", []string{"adapters/field", "gatewayd/command"}},
 	{"gatewayd/dialect/*", []string{"adapters/field", "gatewayd/command", "gatewayd/dialect"}},

@@ -5,11 +5,13 @@
 //
 // It promises that the name is there exactly while the port is plugged in, that Unplug hangs up whoever has the port
 // open (reads end with EOF or EIO), and that the Line itself lives through it: a Read waits for the next Replug. It
-// writes as a wire does: bytes that nobody takes are lost, and hold up nobody. A caller may not assume baud rates,
-// parity or modem lines: a pty has none, though Rate tells what the port is set to.
+// writes as a wire does: bytes that nobody takes are lost, and hold up nobody. A caller may not assume parity or modem
+// lines, nor that a baud rate takes time: a pty has none, though Rate tells what the port is set to; but with SetBaud, who
+// speaks at another one is not understood.
 package ptyline
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -31,6 +33,7 @@ type Line struct {
 	slave    int      // kept open, so that the port keeps its mode and the master never reads EIO
 	deadline time.Time
 	closed   bool
+	speed    uint32 // baud; 0 for any
 }
 
 // New makes a port, plugged in, with the symbolic link dir/name for its name. The folder is made if missing.
@@ -48,6 +51,30 @@ func New(dir, name string) (*Line, error) {
 
 // Name is the path under which a program opens the port; the same after each Replug.
 func (l *Line) Name() string { return l.name }
+
+// SetBaud is the speed at which the far end speaks: while the port is set to another one, bytes arrive bent in both
+// directions.
+func (l *Line) SetBaud(baud int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.speed = uint32(baud)
+}
+
+// bend spoils bytes when the port is set to another speed than the far end.
+func (l *Line) bend(p []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.speed == 0 || l.master == nil {
+		return
+	}
+	t, err := unix.IoctlGetTermios(l.slave, unix.TCGETS2)
+	if err != nil || t.Ospeed == l.speed {
+		return
+	}
+	for i := range p {
+		p[i] = p[i]<<1 | 1
+	}
+}
 
 // Unplug takes the port away: its name goes, and whoever has it open is hung up. Unplugging twice is no error.
 func (l *Line) Unplug() error {
@@ -149,6 +176,7 @@ func (l *Line) Read(p []byte) (int, error) {
 			return 0, err
 		}
 		n, err := m.Read(p)
+		l.bend(p[:n])
 		if n > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
 			return n, err
 		}
@@ -176,8 +204,10 @@ func (l *Line) Write(p []byte) (int, error) {
 	case m == nil:
 		return len(p), nil
 	}
+	sent := bytes.Clone(p)
+	l.bend(sent)
 	_ = m.SetWriteDeadline(time.Now().Add(patience)) // fails only when unplugged just now, and then so does Write
-	_, err := m.Write(p)
+	_, err := m.Write(sent)
 	if err == nil || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, fs.ErrClosed) {
 		return len(p), nil
 	}

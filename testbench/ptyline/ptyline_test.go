@@ -159,3 +159,34 @@ func TestBridge(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestAnotherSpeedIsNotUnderstood(t *testing.T) {
+	l, err := New(t.TempDir(), "port")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	port, err := os.OpenFile(l.Name(), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer port.Close()
+	said := func() string {
+		if _, err := port.Write([]byte("abc")); err != nil {
+			t.Fatal(err)
+		}
+		buf := make([]byte, 3)
+		if _, err := io.ReadFull(l, buf); err != nil {
+			t.Fatal(err)
+		}
+		return string(buf)
+	}
+	l.SetBaud(9600) // as the port is set when it is made
+	if got := said(); got != "abc" {
+		t.Errorf("at the same speed: %q", got)
+	}
+	l.SetBaud(19200)
+	if got := said(); got == "abc" {
+		t.Error("at another speed it is understood")
+	}
+}

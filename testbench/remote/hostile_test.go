@@ -18,6 +18,7 @@ import (
 // TestHostileCommandsTouchNothing is the matrix: each comes through the broker, each has its code, and the controller's
 // record of writes stays empty.
 func TestHostileCommandsTouchNothing(t *testing.T) {
+	t.Parallel()
 	s := newSite(t, "trusted")
 	later := func(o order, by time.Duration) order {
 		o.Issued += by.Milliseconds()
@@ -138,6 +139,7 @@ func TestWithoutAClockNothingIsMoved(t *testing.T) {
 	if _, err := os.Stat("/run/systemd/timesync/synchronized"); err == nil {
 		t.Skip("this machine's clock is synchronised by systemd-timesyncd")
 	}
+	t.Parallel()
 	s := newSite(t, "kernel")
 	s.start()
 	s.send(s.sign("control-room", setpoint("clockless", 11)), false)

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,7 +25,10 @@ import (
 	"edgegateway/testbench/sim/modbus"
 )
 
-var rounds = flag.Int("rounds", 3, "how many rounds of each crash")
+var (
+	rounds = flag.Int("rounds", 3, "how many rounds of each crash")
+	full   = flag.Bool("full", false, "try every bad configuration, not only some")
+)
 
 const (
 	gateway = "box"
@@ -44,13 +48,14 @@ var binary = sync.OnceValues(func() (string, error) {
 func TestMain(m *testing.M) {
 	flag.Parse()
 	code := m.Run()
-	if path, err := binary(); err == nil && built {
-		os.RemoveAll(filepath.Dir(path))
+	if path := built.Load(); path != nil {
+		os.RemoveAll(filepath.Dir(*path))
 	}
 	os.Exit(code)
 }
 
-var built bool
+// built is where the binary is, once there is one.
+var built atomic.Pointer[string]
 
 // reply is an answer as the platform sees it.
 type reply struct {
@@ -80,7 +85,7 @@ func newSite(t *testing.T, clock string) *site {
 	}
 	sources(t)
 	path, err := binary()
-	built = true
+	built.Store(&path)
 	if err != nil {
 		t.Fatal(err)
 	}
