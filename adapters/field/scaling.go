@@ -53,6 +53,19 @@ func (s Scaling) Apply(raw float64) float64 {
 	return raw*s.scale + s.offset
 }
 
+// Of gives a number in engineering units: a float32 stays one, for it holds no more than seven digits, and every other
+// kind becomes a float64. Without a scaling the value stays what it is.
+func (s Scaling) Of(v Value) Value {
+	if !s.on {
+		return v
+	}
+	f, _ := v.Float()
+	if v.Kind() == KindFloat32 {
+		return Float32(float32(s.Apply(f)))
+	}
+	return Float64(s.Apply(f))
+}
+
 // Invert gives the raw number, not yet rounded.
 func (s Scaling) Invert(value float64) float64 {
 	if s.divisor != 0 {

@@ -242,22 +242,7 @@ func (p *point) value(raw uint64) (field.Value, field.Quality) {
 	if p.words != nil { // a raw value without a word: its number says more than nothing
 		return field.Text(v.String()), field.Good
 	}
-	if p.scaling.On() {
-		return p.scaled(v)
-	}
-	return v, field.Good
-}
-
-// scaled gives the value in engineering units: a float32 stays one, for it holds no more than seven digits.
-func (p *point) scaled(v field.Value) (field.Value, field.Quality) {
-	f, _ := v.Float()
-	f = p.scaling.Apply(f)
-	if v.Kind() == field.KindFloat32 {
-		v = field.Float32(float32(f))
-	} else {
-		v = field.Float64(f)
-	}
-	if !v.Finite() {
+	if v = p.scaling.Of(v); !v.Finite() {
 		return field.Value{}, field.Invalid
 	}
 	return v, field.Good

@@ -52,15 +52,7 @@ func (p *point) value(frame, content []byte, match [][]byte) (field.Value, field
 		}
 		return field.Text(text), field.Good
 	}
-	if p.scaling.On() {
-		f, _ := v.Float()
-		f = p.scaling.Apply(f)
-		if v.Kind() == field.KindFloat32 {
-			v = field.Float32(float32(f))
-		} else {
-			v = field.Float64(f)
-		}
-	}
+	v = p.scaling.Of(v)
 	if !v.Finite() {
 		return field.Value{}, field.Invalid
 	}

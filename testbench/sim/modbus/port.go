@@ -8,14 +8,13 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"edgegateway/testbench/sim/port"
 )
 
 // Port is what RTU is served on: the master side of a pty, a serial port, a connection. A deadline in the past must
 // end a blocked Read and Write, as it does for *os.File (where the poller takes the file) and for net.Conn.
-type Port interface {
-	io.ReadWriter
-	SetDeadline(time.Time) error
-}
+type Port = port.Port
 
 // quietAfter is how long nothing more may come before the bytes at hand are taken for garbage. It is far longer than
 // t3.5, since a busy machine tears a request apart that no wire would have.
@@ -39,29 +38,9 @@ func (s *Server) ServeRTUOverTCP(ctx context.Context, ln net.Listener, w Wire) e
 }
 
 func (s *Server) accept(ctx context.Context, ln net.Listener, f framing, w Wire) error {
-	ctx, cancel := context.WithCancel(ctx)
-	var running sync.WaitGroup
-	running.Go(func() {
-		<-ctx.Done()
-		ln.Close()
+	return port.Accept(ctx, ln, func(ctx context.Context, c net.Conn) {
+		_ = s.serve(ctx, c, f, w) // how one connection ends is its master's affair
 	})
-	defer running.Wait()
-	defer cancel()
-	for {
-		c, err := ln.Accept()
-		switch {
-		case err == nil:
-		case ctx.Err() != nil:
-			return nil
-		default:
-			return err
-		}
-		running.Go(func() {
-			defer c.Close()
-			// How one connection ends is its master's affair.
-			_ = s.serve(ctx, c, f, w)
-		})
-	}
 }
 
 // session is one port being served.

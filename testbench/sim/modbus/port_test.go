@@ -73,19 +73,19 @@ func servePTY(t *testing.T, s *Server, w Wire) *os.File {
 	return f
 }
 
-type port interface {
+type master interface {
 	io.ReadWriter
 	SetReadDeadline(time.Time) error
 }
 
-func send(t *testing.T, p port, frame []byte) {
+func send(t *testing.T, p master, frame []byte) {
 	t.Helper()
 	if _, err := p.Write(frame); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func expect(t *testing.T, p port, want []byte) {
+func expect(t *testing.T, p master, want []byte) {
 	t.Helper()
 	got := make([]byte, len(want))
 	if n, err := io.ReadFull(p, got); err != nil || !bytes.Equal(got, want) {
@@ -94,7 +94,7 @@ func expect(t *testing.T, p port, want []byte) {
 }
 
 // expectNothing waits long enough for an answer that was on its way to be there.
-func expectNothing(t *testing.T, p port) {
+func expectNothing(t *testing.T, p master) {
 	t.Helper()
 	p.SetReadDeadline(time.Now().Add(150 * time.Millisecond))
 	defer p.SetReadDeadline(time.Now().Add(testPatience))

@@ -66,6 +66,14 @@ func Serve(ctx context.Context, p Port, m Machine) error {
 
 // ServeTCP serves each connection as a serial device server would, until the context ends or the listener fails.
 func ServeTCP(ctx context.Context, ln net.Listener, m Machine) error {
+	return Accept(ctx, ln, func(ctx context.Context, c net.Conn) {
+		_ = Serve(ctx, c, m) // how one connection ends is its master's affair
+	})
+}
+
+// Accept serves whoever connects, each in a goroutine of its own, until the context ends (nil) or the listener fails.
+// It closes the listener and every connection, and waits for all that it serves.
+func Accept(ctx context.Context, ln net.Listener, serve func(context.Context, net.Conn)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
 	running.Go(func() {
@@ -85,7 +93,7 @@ func ServeTCP(ctx context.Context, ln net.Listener, m Machine) error {
 		}
 		running.Go(func() {
 			defer c.Close()
-			_ = Serve(ctx, c, m) // how one connection ends is its master's affair
+			serve(ctx, c)
 		})
 	}
 }

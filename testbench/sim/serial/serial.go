@@ -1,28 +1,21 @@
 // Package serial simulates devices with serial protocols of their own, written from their documents and with a codec
 // of their own: a scale that is asked in METTLER TOLEDO SICS, and a receiver that speaks NMEA 0183 by itself.
 //
-// It promises that a device stops when its context ends. A user may not assume that what it says is paced: whoever
-// wants wire time puts a line in between that has some.
+// It promises that the receiver stops when its context ends. A user may not assume that what they say is paced.
 package serial
 
 import (
-	"bufio"
+	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"strings"
 	"sync"
 	"time"
-)
 
-// Port is the far end of a wire.
-type Port interface {
-	io.ReadWriter
-	SetDeadline(time.Time) error
-}
+	"edgegateway/testbench/sim/port"
+)
 
 // Scale is a scale. Its methods may be called from any goroutine.
 type Scale struct {
@@ -46,24 +39,16 @@ func (s *Scale) Asked() int {
 	return s.asked
 }
 
-// Serve answers until the context ends.
-func (s *Scale) Serve(ctx context.Context, port Port) error {
-	stop := context.AfterFunc(ctx, func() { _ = port.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
-	for lines := bufio.NewReader(port); ; {
-		line, err := lines.ReadString('\n')
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			continue
-		case err != nil:
-			return err
-		}
-		if _, err := io.WriteString(port, s.answer(strings.TrimRight(line, "\r\n"))); err != nil {
-			return err
-		}
+// Char implements port.Machine: a scale is not paced.
+func (s *Scale) Char() time.Duration { return 0 }
+
+// Take implements port.Machine: it answers whole lines.
+func (s *Scale) Take(got []byte, _ bool) (used int, out []port.Out) {
+	end := bytes.IndexByte(got, '\n')
+	if end < 0 {
+		return 0, nil
 	}
+	return end + 1, []port.Out{{Bytes: []byte(s.answer(strings.TrimRight(string(got[:end]), "\r")))}}
 }
 
 // answer is what the scale says to one command (SICS level 0: S, SI, Z; level 1: SIR is not answered here).

@@ -13,11 +13,12 @@ import (
 	"edgegateway/adapters/profile/strict"
 	"edgegateway/adapters/serial"
 	"edgegateway/testbench/ptyline"
+	"edgegateway/testbench/sim/port"
 	sim "edgegateway/testbench/sim/serial"
 )
 
 // bind binds a device of a built-in profile on a pty whose far end is served.
-func bind(t *testing.T, name string, serve func(context.Context, sim.Port) error) (*serial.Driver, field.Station) {
+func bind(t *testing.T, name string, serve func(context.Context, port.Port) error) (*serial.Driver, field.Station) {
 	t.Helper()
 	far, err := ptyline.New(t.TempDir(), "port")
 	if err != nil {
@@ -71,7 +72,7 @@ func value(t *testing.T, r field.Record, tag string) (field.Value, field.Quality
 // TestScale: the built-in profile reads what lies on the scale.
 func TestScale(t *testing.T) {
 	var scale sim.Scale
-	_, s := bind(t, "mettler-toledo-sics", scale.Serve)
+	_, s := bind(t, "mettler-toledo-sics", func(ctx context.Context, p port.Port) error { return port.Serve(ctx, p, &scale) })
 	for i, grams := range []float64{0, 100.25, -3.5, 12345.67} {
 		scale.Put(grams, i%2 == 1)
 		r, err := s.Read(t.Context(), field.MainGroup)
@@ -93,7 +94,7 @@ func TestScale(t *testing.T) {
 // TestReceiver: the built-in profile hears a receiver that speaks by itself.
 func TestReceiver(t *testing.T) {
 	receiver := sim.Receiver{Latitude: -33.8568, Longitude: 151.2153, Altitude: 12.5, Satellites: 9, Speed: 4.5, Every: 50 * time.Millisecond}
-	d, s := bind(t, "nmea-gnss", func(ctx context.Context, p sim.Port) error { return receiver.Serve(ctx, p) })
+	d, s := bind(t, "nmea-gnss", func(ctx context.Context, p port.Port) error { return receiver.Serve(ctx, p) })
 	if p, ok := s.(field.Pusher); !ok || !p.Pushes() {
 		t.Fatal("the device is not known as one that speaks by itself")
 	}
