@@ -98,6 +98,15 @@ func setAside(dir string, epoch uint32) (string, error) {
 	return to, syncFolder(dir)
 }
 
+// Asides lists the folders of the stores in dir, a store's folder, that were set aside, the oldest first.
+func Asides(dir string) []string {
+	var list []string
+	for _, name := range asides(dir) {
+		list = append(list, filepath.Join(dir, name))
+	}
+	return list
+}
+
 // asides lists the stores that were set aside, the oldest first.
 func asides(dir string) []string {
 	entries, err := os.ReadDir(dir)

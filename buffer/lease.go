@@ -43,11 +43,12 @@ func (l *lease) want(span time.Duration, least uint64, now time.Time) uint64 {
 type identity struct {
 	V       int                        `json:"v"`
 	Epoch   uint32                     `json:"epoch"`
-	Clean   bool                       `json:"clean"`   // written by a clean stop that left nothing in memory
-	Next    [len(field.Classes)]uint64 `json:"next"`    // the first number in doubt after an unclean stop, by class
-	End     [len(field.Classes)]uint64 `json:"end"`     // the first number not leased
-	Waiting [len(field.Classes)]uint64 `json:"waiting"` // records in blocks when this was written
-	Oldest  [len(field.Classes)]uint64 `json:"oldest"`  // number of the oldest of them
+	Clean   bool                       `json:"clean"`            // written by a clean stop that left nothing in memory
+	Next    [len(field.Classes)]uint64 `json:"next"`             // the first number in doubt after an unclean stop, by class
+	End     [len(field.Classes)]uint64 `json:"end"`              // the first number not leased
+	Waiting [len(field.Classes)]uint64 `json:"waiting"`          // records in blocks when this was written
+	Oldest  [len(field.Classes)]uint64 `json:"oldest"`           // number of the oldest of them
+	Before  []identity                 `json:"before,omitempty"` // of stores set aside, whose losses are not yet told of
 }
 
 const identityFile = "sequence"
@@ -149,9 +150,14 @@ func (s *Store) adopt(known [len(field.Classes)]uint64) []*field.Event {
 	return skips
 }
 
-// newEpoch begins one: numbers start at 1 again.
-func (s *Store) newEpoch(epoch uint32) {
-	s.w.ident = identity{Epoch: epoch}
+// newEpoch begins one: numbers start at 1 again. What is known of the former one is kept until its losses are told of.
+func (s *Store) newEpoch(epoch uint32, lost bool) {
+	before := s.w.ident.Before
+	if old := s.w.ident; lost && old.Epoch != 0 {
+		old.Before = nil
+		before = append(before, old)
+	}
+	s.w.ident = identity{Epoch: epoch, Before: before}
 	for c := range s.streams {
 		s.w.ident.Next[c], s.w.ident.End[c] = 1, 1
 	}
@@ -264,7 +270,7 @@ func (s *Store) waiting(id *identity) {
 	for c, st := range s.streams {
 		id.Waiting[c], id.Oldest[c] = 0, 0
 		for _, b := range st.buckets {
-			if n := b.owed.most(); n > 0 {
+			if n := b.owed.most(); n > 0 && b.epoch == id.Epoch {
 				if id.Waiting[c] == 0 {
 					id.Oldest[c] = b.first + b.shift
 				}

@@ -44,7 +44,7 @@ func (f *flash) meta() (meta, error) {
 	if err != nil || b == nil {
 		return m, err
 	}
-	if err := json.Unmarshal(b, &m); err != nil || m.V != 1 {
+	if err := json.Unmarshal(noteOf(ofMeta, b), &m); err != nil || m.V != 1 {
 		return m, fmt.Errorf("the store is of an unknown form (version %d): %w", m.V, err)
 	}
 	return m, nil
@@ -56,7 +56,7 @@ func (m meta) change() change {
 	if err != nil {
 		panic("buffer: the store's meta data cannot be encoded: " + err.Error()) // strings and numbers alone
 	}
-	return change{metaKey, b}
+	return change{metaKey, note(ofMeta, b)}
 }
 
 // assign gives every name its persistent number, new ones the lowest that is free. It returns the names that are
@@ -127,7 +127,7 @@ func (f *flash) load(known []bool) (*contents, error) {
 			if known[i] {
 				// A cursor that is not there or damaged costs repeats.
 				ts[c].low, ts[c].moved = 1, true
-				if b != nil && ts[c].parse(b) == nil {
+				if b != nil && ts[c].parseNote(b) == nil {
 					ts[c].moved = false
 				}
 			}

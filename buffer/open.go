@@ -67,9 +67,10 @@ func (s *Store) connect(now time.Time) error {
 	}
 	f, m, aside, err := s.openAny()
 	if err != nil {
-		s.begin(s.w.ident.Epoch, [len(field.Classes)]uint64{})
+		s.begin(s.w.ident.Epoch, [len(field.Classes)]uint64{}, false)
 		return err
 	}
+	was := s.w.attached
 	if err := s.attach(f, m, aside); err != nil {
 		s.leave(f)
 		return err
@@ -77,16 +78,20 @@ func (s *Store) connect(now time.Time) error {
 	s.w.place = placeOf(dir)
 	s.measure()
 	s.takeBallast()
+	s.recover(aside, was)
 	return nil
 }
 
-// openAny opens the store on flash; a damaged one is set aside and replaced. aside says why, or is "".
-func (s *Store) openAny() (f *flash, m meta, aside string, err error) {
+// wreck is a store that was set aside just now: why, and where it is. The zero value is none.
+type wreck struct{ why, folder string }
+
+// openAny opens the store on flash; a damaged one is set aside and replaced.
+func (s *Store) openAny() (f *flash, m meta, aside wreck, err error) {
 	dir := filepath.Join(s.opt.Dir, flashFolder)
 	if n, err := free(s.opt.Dir); err == nil && n < openNeeds {
 		s.dropBallast()
 		if n, err = free(s.opt.Dir); err == nil && n < openNeeds {
-			return nil, m, "", &noWrite{text: fmt.Sprintf("the disk is full: %d MiB are free, opening the store takes %d", n>>20, openNeeds>>20)}
+			return nil, m, wreck{}, &noWrite{text: fmt.Sprintf("the disk is full: %d MiB are free, opening the store takes %d", n>>20, openNeeds>>20)}
 		}
 	}
 	crashes := attempts(s.opt.Dir)
@@ -110,16 +115,17 @@ func (s *Store) openAny() (f *flash, m meta, aside string, err error) {
 	}
 	s.w.damaged = ""
 	if err != nil && damage(err) {
-		aside = err.Error()
+		aside.why = err.Error()
 		to, e := setAside(s.opt.Dir, s.w.ident.Epoch)
 		if e != nil {
-			return nil, m, "", fmt.Errorf("the store is damaged (%s) and cannot be set aside: %w", aside, e)
+			return nil, m, wreck{}, fmt.Errorf("the store is damaged (%s) and cannot be set aside: %w", aside.why, e)
 		}
-		s.opt.Log.Error("the store on flash is damaged: set aside, and a new one begun", "why", aside, "to", to)
+		s.opt.Log.Error("the store on flash is damaged: set aside, and a new one begun", "why", aside.why, "to", to)
+		aside.folder = to
 		f, m, err = s.openOne(dir)
 	}
 	if err != nil {
-		return nil, m, "", err
+		return nil, m, wreck{}, err
 	}
 	opened(s.opt.Dir)
 	return f, m, aside, nil
@@ -160,13 +166,13 @@ func (s *Store) openOne(dir string) (*flash, meta, error) {
 }
 
 // begin makes an epoch and what the folder says of its numbers those of the store, unless they are already. It tells
-// of the numbers that an unclean stop left in doubt.
-func (s *Store) begin(epoch uint32, known [len(field.Classes)]uint64) {
+// of the numbers that an unclean stop left in doubt. fresh says that what the former epoch left is not there any more.
+func (s *Store) begin(epoch uint32, known [len(field.Classes)]uint64, fresh bool) {
 	switch {
 	case epoch == 0 || s.w.begun == epoch:
 		return
 	case epoch != s.w.ident.Epoch:
-		s.newEpoch(epoch)
+		s.newEpoch(epoch, fresh)
 	default:
 		for _, ev := range s.adopt(known) {
 			s.tell(ev)
@@ -185,7 +191,7 @@ func (s *Store) tell(ev *field.Event) {
 
 // attach makes an open flash the store's. At first its contents are taken in; when it comes back after a failure they
 // are known, unless it is not the same any more.
-func (s *Store) attach(f *flash, m meta, aside string) error {
+func (s *Store) attach(f *flash, m meta, aside wreck) error {
 	fresh := m.V == 0
 	before := m.Epoch
 	former := map[string]uint8{}
@@ -203,13 +209,12 @@ func (s *Store) attach(f *flash, m meta, aside string) error {
 			return err
 		}
 		f.ids = f.ids[:len(ids)]
-		s.forgetBlocks(aside)
+		s.forgetBlocks(aside.why)
 	}
 
 	epoch := m.Epoch
 	if fresh {
 		epoch = s.lastEpoch() + 1
-		s.lament(aside)
 	} else if s.w.ident.Epoch > epoch {
 		epoch = s.w.ident.Epoch
 	} else if s.w.ident.Epoch < epoch {
@@ -219,7 +224,7 @@ func (s *Store) attach(f *flash, m meta, aside string) error {
 	if x != nil {
 		ends = x.ends(epoch)
 	}
-	s.begin(epoch, ends)
+	s.begin(epoch, ends, fresh)
 
 	m.Epoch = epoch
 	changes := []change{}
@@ -352,41 +357,5 @@ func (s *Store) forgetBlocks(why string) {
 	if why != "" {
 		s.take(field.Record{At: s.opt.Now(), Event: &field.Event{Kind: "store", Text: "the store was damaged and set aside: " + why}},
 			time.Now(), nil)
-	}
-}
-
-// lament declares lost, as far as the folder tells, what stood in a store that was set aside or is gone.
-func (s *Store) lament(aside string) {
-	id := s.w.ident
-	if s.w.attached || id.Epoch == 0 {
-		return
-	}
-	why := "the store on flash was not there any more"
-	if aside != "" {
-		why = "the store on flash was damaged and set aside"
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for c := range s.streams {
-		from, to, n := id.Next[c], id.End[c], id.Waiting[c]
-		if n > 0 {
-			from = id.Oldest[c]
-		}
-		if from >= to {
-			continue
-		}
-		if n == 0 {
-			// Nothing is known to have waited: these numbers were not used, or used since the range was leased.
-			if field.Class(c) != field.Replies {
-				s.take(field.Record{At: s.opt.Now(), Event: skipEvent(field.Class(c), id.Epoch, from, to-1)}, time.Now(), nil)
-			}
-			continue
-		}
-		for _, d := range s.dests {
-			b := &d.tracks[c].books
-			b.found, b.taken, b.lost[Corrupt] = b.found+n, b.taken+n, b.lost[Corrupt]+n
-		}
-		s.declare(loss{to: s.everybody(), class: field.Class(c), why: Corrupt, epoch: id.Epoch, first: from, last: to - 1, count: n,
-			text: why + "; the count is that of its last lease"})
 	}
 }

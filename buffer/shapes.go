@@ -1,6 +1,8 @@
 package buffer
 
 import (
+	"encoding/binary"
+	"fmt"
 	"sync"
 
 	"edgegateway/adapters/field"
@@ -88,8 +90,17 @@ func (d *shapes) group(id uint32) *field.Group {
 	return nil
 }
 
+// note is the shape as it is stored.
+func (sh *shape) note() []byte {
+	return note(ofShape, binary.BigEndian.AppendUint32(nil, sh.id), []byte(sh.key))
+}
+
 // load takes a stored shape in.
 func (d *shapes) load(id uint32, stored []byte) error {
+	if stored = noteOf(ofShape, stored); len(stored) < 4 {
+		return fmt.Errorf("shape %d: %w", id, field.ErrBlock)
+	}
+	stored = stored[4:]
 	g, err := field.DecodeGroup(stored)
 	if err != nil {
 		return err

@@ -168,7 +168,7 @@ func (s *Store) number(st *stream) {
 	h, l := &st.head, &st.lease
 	before := h.named
 	for h.named < h.next() && l.next < l.end {
-		if e := h.at(h.named); e.state == waiting {
+		if e := h.at(h.named); e.state == waiting && e.epoch == 0 {
 			e.rec.Seq, e.epoch = l.next, l.epoch
 			l.next++
 		}

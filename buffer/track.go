@@ -148,6 +148,20 @@ func (t *track) append(dst []byte) []byte {
 	return dst
 }
 
+// note is the track as it is stored.
+func (t *track) note(number uint8, c field.Class) []byte {
+	return note(ofCursor, []byte{number, byte(c)}, t.append(nil))
+}
+
+// parseNote takes what note wrote.
+func (t *track) parseNote(b []byte) error {
+	text := noteOf(ofCursor, b)
+	if len(text) < 2 {
+		return errors.New("damaged cursor")
+	}
+	return t.parse(text[2:])
+}
+
 // parse takes low and settled from what append wrote.
 func (t *track) parse(b []byte) error {
 	if len(b) == 0 || b[0] != cursorVersion {

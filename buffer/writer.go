@@ -215,7 +215,7 @@ func (s *Store) storeShapes(f *flash, shapes []*shape) error {
 	for len(shapes) > 0 {
 		var changes []change
 		for len(shapes) > 0 && (len(changes) == 0 || sizeOf(changes)+len(shapes[0].key) <= sealBytes) {
-			changes = append(changes, change{shapeKey(shapes[0].id), []byte(shapes[0].key)})
+			changes = append(changes, change{shapeKey(shapes[0].id), shapes[0].note()})
 			s.shapes.markStored(shapes[0])
 			shapes = shapes[1:]
 		}
@@ -264,7 +264,7 @@ func (s *Store) cursorChanges(f *flash) extras {
 	for i, d := range s.dests {
 		for c := range d.tracks {
 			if t := &d.tracks[c]; t.moved && sizeOf(x.changes) < extraBytes {
-				x.changes = append(x.changes, change{cursorKey(f.ids[i], field.Class(c)), t.append(nil)})
+				x.changes = append(x.changes, change{cursorKey(f.ids[i], field.Class(c)), t.note(f.ids[i], field.Class(c))})
 				t.moved = false
 			}
 		}

@@ -68,7 +68,8 @@ func verbs() []verb {
 			[]string{"from", "to", "modes", "protocol", "timeout", "framing"}, nil, runScan},
 		{"watch", "[DEVICE]", "live readings", nil, nil, runWatch},
 		{"trace", "LINE", "live hex frames of a line, decoded", nil, nil, runTrace},
-		{"backlog", "[show|export|drop --yes] [--platform NAME]", "what waits for the platforms; give it up", []string{"platform"}, []string{"yes"}, runBacklog},
+		{"backlog", "[show|export|drop --yes|verify|salvage] [FOLDER] [--platform NAME]", "what waits for the platforms; give it up; with the daemon off, read a store that was set aside and take it back", []string{"platform"}, []string{"yes", "export"}, runBacklog},
+
 		{"ledger", "", "what was lost, and why", nil, nil, runLedger},
 		{"profile", "list|show NAME|test FILE|new NAME --scan FILE [--address A]|import FORMAT FILE [--name NAME] [--one-based]",
 			"profiles and their captured frames; begin one from a scan, or from another project's description", []string{"scan", "address", "name"}, []string{"one-based"}, runProfile},

@@ -119,23 +119,28 @@ type eventDoc struct {
 	More    map[string]field.Value `json:"more,omitempty"`
 }
 
+// waitingOf is a record of an epoch as `backlog export` prints it.
+func waitingOf(epoch uint32, r field.Record) waitingDoc {
+	doc := waitingDoc{Class: r.Class().String(), Epoch: epoch, Seq: r.Seq, Reply: r.Reply}
+	switch {
+	case r.Group != nil:
+		read := docOf(r, false)
+		doc.Read = &read
+	case r.Event != nil:
+		doc.Event = &eventDoc{T: r.At.Wall, TQ: r.At.Trust.String(), Kind: r.Event.Kind, Subject: r.Event.Subject, Text: r.Event.Text}
+		for _, m := range r.Event.More {
+			if doc.Event.More == nil {
+				doc.Event.More = map[string]field.Value{}
+			}
+			doc.Event.More[m.Name] = m.Value
+		}
+	}
+	return doc
+}
+
 // export gives what waits for a platform, or for any, without taking it away.
 func (d *daemon) export(ctx context.Context, q url.Values, emit func(any) error) error {
 	return d.store.Export(ctx, q.Get("platform"), func(epoch uint32, r field.Record) error {
-		doc := waitingDoc{Class: r.Class().String(), Epoch: epoch, Seq: r.Seq, Reply: r.Reply}
-		switch {
-		case r.Group != nil:
-			read := docOf(r, false)
-			doc.Read = &read
-		case r.Event != nil:
-			doc.Event = &eventDoc{T: r.At.Wall, TQ: r.At.Trust.String(), Kind: r.Event.Kind, Subject: r.Event.Subject, Text: r.Event.Text}
-			for _, m := range r.Event.More {
-				if doc.Event.More == nil {
-					doc.Event.More = map[string]field.Value{}
-				}
-				doc.Event.More[m.Name] = m.Value
-			}
-		}
-		return emit(doc)
+		return emit(waitingOf(epoch, r))
 	})
 }

@@ -39,7 +39,7 @@ func runBacklog(c *cli) error {
 	if done, err := c.backlogOffline(); done {
 		return err
 	}
-	if err := c.takes(0, 1, "backlog [show|export|drop] [--platform NAME]"); err != nil {
+	if err := c.takes(0, 1, "backlog [show|export|drop|verify|salvage] [--platform NAME]"); err != nil {
 		return err
 	}
 	platform := *c.flags["platform"]
@@ -74,7 +74,7 @@ func runBacklog(c *cli) error {
 		_, err := fmt.Fprintf(c.out, "%d records dropped and declared lost\n", result.Dropped)
 		return err
 	default:
-		return usagef("backlog %s: allowed are show, export, drop", what)
+		return usagef("backlog %s: allowed are show, export, drop, verify, salvage", what)
 	}
 }
 
