@@ -2,6 +2,7 @@ package buffer
 
 import (
 	"fmt"
+	"time"
 
 	"edgegateway/adapters/field"
 )
@@ -97,9 +98,11 @@ type Stats struct {
 	BlockRecords uint64 // on flash and still owed to somebody
 	DiskBytes    int64  // taken by the folder, measured every few seconds
 	Limit        int64
-	FreeBytes    int64  // of the file system
-	Commits      uint64 // synced transactions and lease files
-	Written      uint64 // bytes handed to them; the device writes more
+	FreeBytes    int64         // of the file system
+	Commits      uint64        // synced transactions and lease files
+	Written      uint64        // bytes handed to them; the device writes more
+	Inflow       float64       // bytes a second that it would take on flash if nothing were delivered, at the present rate
+	Holds        time.Duration // how long it holds an outage that begins now, at the present rate; 0 while that is not known
 }
 
 // Stats gives one consistent picture. Safe from any goroutine, and cheap.
@@ -109,6 +112,7 @@ func (s *Store) Stats() Stats {
 	defer s.mu.Unlock()
 	out := Stats{Durable: s.usable, Trouble: s.trouble, Epoch: s.streams[field.Readings].lease.epoch, Taken: s.taken,
 		HeadBytes: s.weight, DiskBytes: s.disk, Limit: s.opt.Limit, FreeBytes: free, Commits: s.commits, Written: s.written}
+	out.Inflow, out.Holds = s.forecast()
 	for _, st := range s.streams {
 		for _, e := range st.head.entries {
 			if e.state != gone {

@@ -10,6 +10,7 @@ import (
 
 // keepHouse looks after disk, age and free space.
 func (s *Store) keepHouse(now time.Time) {
+	s.gauge(now)
 	s.mu.Lock()
 	f := s.flash
 	s.mu.Unlock()

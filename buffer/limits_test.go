@@ -29,6 +29,7 @@ func bulky(n, size int) field.Record {
 // TestTheLimitHoldsAtEveryMoment fills the store with three times its limit and looks at the disk all the while.
 // Readings go first, the oldest first, every one of them is declared, and events and replies stay.
 func TestTheLimitHoldsAtEveryMoment(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	o := testOptions(dir, "a")
 	o.Limit = MinLimit
@@ -118,6 +119,7 @@ func watchUsage(dir string) func() int64 {
 // tenth of the pace. Old readings are thinned out and none has to be given up, and what came and what was thinned
 // are all that was taken.
 func TestTheLimitHoldsWhileReadingsAreThinned(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	o := testOptions(dir, "a", "away")
 	o.Limit = MinLimit

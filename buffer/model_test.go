@@ -28,6 +28,7 @@ func key(c field.Class, epoch uint32, seq uint64) string {
 // destinations of which one is often away, and compares it with a model: the books balance at every moment, no record
 // is acknowledged under two numbers, order holds, and at the end everybody has everything.
 func TestBooksBalanceAtRandom(t *testing.T) {
+	t.Parallel()
 	for round := range *modelRounds {
 		seed := uint64(time.Now().UnixNano()) + uint64(round)
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { randomLife(t, rand.New(rand.NewPCG(seed, 1))) })

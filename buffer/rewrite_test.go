@@ -150,6 +150,7 @@ func TestThinningSpeaksForWhatGoes(t *testing.T) {
 }
 
 func TestJoiningLosesNothingAndSavesMuch(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	r := idle(t, testOptions(dir, "a", "b"))
 	g := meter("feeder-1")
@@ -226,6 +227,7 @@ func TestAReaderComesWhileItIsRewritten(t *testing.T) {
 // TestACutWhileItIsRewritten copies the folder at each step, as a kill leaves it, and opens the copy: all is there, as it
 // was or as it became, and what is not there is declared.
 func TestACutWhileItIsRewritten(t *testing.T) {
+	t.Parallel()
 	for _, step := range []string{"written", "replaced", "summed up", "done"} {
 		for _, thin := range []bool{true, false} {
 			t.Run(fmt.Sprint(step, thin), func(t *testing.T) {
@@ -288,6 +290,7 @@ func TestACutWhileItIsRewritten(t *testing.T) {
 // TestRewritingAtRandom mixes rewriting with all that readers do, restarts among it. Each record is delivered or
 // thinned out, once, for each destination.
 func TestRewritingAtRandom(t *testing.T) {
+	t.Parallel()
 	for round := range max(1, *modelRounds/2) {
 		seed := uint64(time.Now().UnixNano()) + uint64(round)
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {

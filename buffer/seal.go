@@ -155,6 +155,10 @@ func (s *Store) publish(p *parcel, now time.Time) {
 	b.end = p.end
 	b.add(&p.header, p.size)
 	for _, e := range p.entries {
+		s.packed.rough += float64(e.size)
+	}
+	s.packed.add(float64(p.size))
+	for _, e := range p.entries {
 		for d, dest := range s.dests {
 			bit, t := mask(1)<<d, &dest.tracks[st.class]
 			if e.asked&bit == 0 {

@@ -33,6 +33,9 @@ type Store struct {
 	disk    int64
 	commits uint64
 	written uint64
+	poured  uint64    // rough bytes of all that was taken
+	rate    float64   // of it, bytes a second
+	packed  ratio     // how small it becomes on flash
 	wakeAt  time.Time // until which the writer sleeps; zero while it works
 
 	lossSince time.Time // the oldest of losses
@@ -146,6 +149,7 @@ func (s *Store) take(r field.Record, now time.Time, t *ticket) {
 	}
 	st := s.streams[c]
 	e := &entry{rec: r, pos: st.head.next(), owed: s.everybody(), size: roughSize(&r), taken: now}
+	s.poured += uint64(e.size)
 	if t != nil && s.durable(c) {
 		e.ticket = t
 		t.left++

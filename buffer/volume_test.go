@@ -83,6 +83,7 @@ func (w *witness) unexplained() []string {
 // Badger's compactors work, one destination keeps up and the other is away; and gives the space back; several times. The
 // process lives, live goes on, and every reading comes or is declared lost.
 func TestADiskIsFilledFromOutside(t *testing.T) {
+	t.Parallel()
 	if !volume.Own(t) {
 		return
 	}
@@ -165,6 +166,7 @@ func TestADiskIsFilledFromOutside(t *testing.T) {
 // TestADiskGoesReadOnly breaks the file system under the store, repairs it, and mounts it at the same place. Live goes
 // on, the store ends in time also while it is broken, and after the repair everything is there.
 func TestADiskGoesReadOnly(t *testing.T) {
+	t.Parallel()
 	if !volume.Own(t) {
 		return
 	}

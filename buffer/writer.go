@@ -20,7 +20,9 @@ type writer struct {
 	attached   bool   // a store on flash was open once
 	damaged    string // why the store on flash is to be set aside when it is next opened; "" to keep it
 	nextBucket [len(field.Classes)]uint32
-	cursorsAt  time.Time      // when cursors were last written
+	cursorsAt  time.Time // when cursors were last written
+	gaugedAt   time.Time // when the rate was last gauged, and what had been taken then
+	gauged     uint64
 	houseAt    time.Time      // when to look after disk and age again
 	retryAt    time.Time      // when to look for a usable store again
 	leaseAt    time.Time      // not to ask for a lease before

@@ -12,6 +12,7 @@ import (
 	"edgegateway/adapters/field"
 	"edgegateway/buffer"
 	"edgegateway/gatewayd/collect"
+	"edgegateway/gatewayd/flash"
 	"edgegateway/gatewayd/health"
 )
 
@@ -27,7 +28,9 @@ func (d *daemon) status() health.Status {
 			HeadRecords: store.HeadRecords, HeadBytes: store.HeadBytes, BlockRecords: store.BlockRecords,
 			DiskBytes: store.DiskBytes, Limit: store.Limit, FreeBytes: store.FreeBytes,
 			Commits: store.Commits, Written: store.Written, Taken: store.Taken,
+			InflowDay: store.Inflow * (24 * time.Hour).Seconds(), Holds: store.Holds.Seconds(),
 		},
+		Flash:   flashOf(d.flash.Report()),
 		Process: process(),
 	}
 	s.Clock.Source, s.Clock.Synchronised = d.clock.Synchronised()
@@ -41,6 +44,24 @@ func (d *daemon) status() health.Status {
 	}
 	s.Problems = d.wrong(&s)
 	return s
+}
+
+func flashOf(r flash.Report) health.Flash {
+	return health.Flash{Device: r.Device, Used: r.Used, Reserve: r.Reserve, Own: r.Own, OwnDay: r.OwnDay, DeviceDay: r.DeviceDay}
+}
+
+// byCause names what was lost for each cause that lost anything.
+func byCause(b *buffer.Books) map[string]uint64 {
+	var out map[string]uint64
+	for c, n := range b.ByCause {
+		if n > 0 {
+			if out == nil {
+				out = map[string]uint64{}
+			}
+			out[buffer.Cause(c).String()] = n
+		}
+	}
+	return out
 }
 
 func (p *platform) health(store *buffer.Stats, now time.Time) health.Platform {
@@ -64,7 +85,7 @@ func (p *platform) health(store *buffer.Stats, now time.Time) health.Platform {
 		}
 		for c, b := range dest.Books {
 			out.Books = append(out.Books, health.Books{Class: field.Class(c).String(),
-				Taken: b.Taken, Delivered: b.Delivered, Buffered: b.Buffered, Lost: b.Lost})
+				Taken: b.Taken, Delivered: b.Delivered, Buffered: b.Buffered, Lost: b.Lost, ByCause: byCause(&b)})
 		}
 	}
 	return out
@@ -103,6 +124,10 @@ func (d *daemon) wrong(s *health.Status) []string {
 	}
 	if text := d.here().trouble(); text != "" {
 		add("%s", text)
+	}
+	if s.Flash.Used >= 0.9 || s.Flash.Reserve != "" && s.Flash.Reserve != "normal" {
+		add("the flash %s wears out: %.0f %% of its life used, spare blocks %s: plan to replace it", s.Flash.Device, 100*s.Flash.Used,
+			cmp.Or(s.Flash.Reserve, "not told"))
 	}
 	for i := range s.Platforms {
 		if p := &s.Platforms[i]; !p.Connected && p.Since != 0 {

@@ -24,6 +24,7 @@ import (
 	"edgegateway/gatewayd/command"
 	"edgegateway/gatewayd/config"
 	"edgegateway/gatewayd/dialect"
+	"edgegateway/gatewayd/flash"
 	"edgegateway/gatewayd/machine"
 	"edgegateway/gatewayd/update"
 	"edgegateway/gatewayd/uplink"
@@ -37,6 +38,7 @@ type daemon struct {
 	log     *slog.Logger
 	since   time.Time
 	clock   *clock.Clock
+	flash   *flash.Meter
 	store   *buffer.Store
 	audit   *audit.Log
 	desk    *command.Desk
@@ -110,6 +112,7 @@ func runDaemon(c *cli) error {
 	if d.clock, err = clock.New(c.state, clock.Options{Event: d.event, Log: log}); err != nil {
 		return err
 	}
+	d.flash = flash.NewMeter(c.state)
 	if d.store, err = buffer.Open(d.bufferOptions(filepath.Join(c.state, "buffer"))); err != nil {
 		return err
 	}
@@ -144,6 +147,7 @@ func runDaemon(c *cli) error {
 	commands, local := newStage(failed), newStage(failed)
 	storage.run("the clock", d.clock.Run)
 	storage.run("the buffer", d.store.Run)
+	storage.run("the flash's meter", d.flash.Run)
 	for _, p := range platforms {
 		d.uplinks.begin(p.Name, "the uplink to "+p.Name, p.uplink.Run)
 	}

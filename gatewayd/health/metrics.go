@@ -120,6 +120,12 @@ func families() []family {
 		of("buffer_disk_bytes", "Flash that the store takes.", gauge, func(s *Status) float64 { return float64(s.Buffer.DiskBytes) }),
 		of("buffer_limit_bytes", "Flash that the store may take.", gauge, func(s *Status) float64 { return float64(s.Buffer.Limit) }),
 		of("buffer_commits_total", "Synced transactions.", counter, func(s *Status) float64 { return float64(s.Buffer.Commits) }),
+		of("buffer_inflow_bytes_per_day", "Bytes a day that the store would take on flash if nothing were delivered, at the present rate.", gauge, func(s *Status) float64 { return s.Buffer.InflowDay }),
+		of("buffer_holds_seconds", "How long an outage that begins now would be held, at the present rate; 0 while unknown.", gauge, func(s *Status) float64 { return s.Buffer.Holds }),
+		of("flash_own_written_bytes_total", "Bytes that the daemon caused to be written to storage.", counter, func(s *Status) float64 { return float64(s.Flash.Own) }),
+		of("flash_own_written_bytes_per_day", "The same, of the last day.", gauge, func(s *Status) float64 { return s.Flash.OwnDay }),
+		of("flash_device_written_bytes_per_day", "Bytes that the whole box writes to the device, a day.", gauge, func(s *Status) float64 { return s.Flash.DeviceDay }),
+		of("flash_life_used_ratio", "Share of the flash's life that is used up, as it says itself; 0 where it does not.", gauge, func(s *Status) float64 { return s.Flash.Used }),
 		of("buffer_written_bytes_total", "Bytes handed to the store's files.", counter, func(s *Status) float64 { return float64(s.Buffer.Written) }),
 
 		ofPlatforms("platform_connected", "1 while the session is up.", gauge, func(p *Platform) float64 { return flag(p.Connected) }),
@@ -134,6 +140,15 @@ func families() []family {
 		ofBooks("records_taken", "Records taken into the buffer for this platform.", gauge, func(b *Books) float64 { return float64(b.Taken) }),
 		ofBooks("records_delivered", "Records that the platform acknowledged.", gauge, func(b *Books) float64 { return float64(b.Delivered) }),
 		ofBooks("records_buffered", "Records that wait.", gauge, func(b *Books) float64 { return float64(b.Buffered) }),
+		{"records_lost_by_cause", "Records declared lost, by the word of the loss event.", []string{"platform", "class", "cause"}, gauge, func(s *Status, emit func(float64, ...string)) {
+			for _, p := range s.Platforms {
+				for _, b := range p.Books {
+					for cause, n := range b.ByCause {
+						emit(float64(n), p.Name, b.Class, cause)
+					}
+				}
+			}
+		}},
 		ofBooks("records_lost", "Records declared lost.", gauge, func(b *Books) float64 { return float64(b.Lost) }),
 
 		ofLines("line_up", "1 while the line is open.", gauge, func(l *Line) float64 { return flag(l.Up) }),

@@ -18,6 +18,7 @@ type Status struct {
 	Clock     Clock      `json:"clock"`
 	Platforms []Platform `json:"platforms"`
 	Buffer    Buffer     `json:"buffer"`
+	Flash     Flash      `json:"flash"`
 	Lines     []Line     `json:"lines"`
 	Devices   []Device   `json:"devices"`
 	Process   Process    `json:"process"`
@@ -53,11 +54,12 @@ type Platform struct {
 
 // Books is the account of one class for one destination, in records: Taken = Delivered + Buffered + Lost, always.
 type Books struct {
-	Class     string `json:"class"`
-	Taken     uint64 `json:"taken"`
-	Delivered uint64 `json:"delivered"`
-	Buffered  uint64 `json:"buffered"`
-	Lost      uint64 `json:"lost"`
+	Class     string            `json:"class"`
+	Taken     uint64            `json:"taken"`
+	Delivered uint64            `json:"delivered"`
+	Buffered  uint64            `json:"buffered"`
+	Lost      uint64            `json:"lost"`
+	ByCause   map[string]uint64 `json:"lost_by_cause,omitempty"` // in the words of loss events
 }
 
 // Balanced says that the books of every destination add up.
@@ -74,18 +76,30 @@ func (s *Status) Balanced() bool {
 
 // Buffer is the store.
 type Buffer struct {
-	Durable      bool   `json:"durable"` // false while there is no usable store and records live in memory alone
-	Trouble      string `json:"trouble,omitempty"`
-	Epoch        uint32 `json:"epoch"`
-	HeadRecords  uint64 `json:"head_records"`
-	HeadBytes    int64  `json:"head_bytes"`
-	BlockRecords uint64 `json:"block_records"` // on flash and still owed to somebody
-	DiskBytes    int64  `json:"disk_bytes"`
-	Limit        int64  `json:"limit_bytes"`
-	FreeBytes    int64  `json:"free_bytes"` // of the file system
-	Commits      uint64 `json:"commits"`
-	Written      uint64 `json:"written_bytes"` // handed to the store's files
-	Taken        uint64 `json:"taken"`
+	Durable      bool    `json:"durable"` // false while there is no usable store and records live in memory alone
+	Trouble      string  `json:"trouble,omitempty"`
+	Epoch        uint32  `json:"epoch"`
+	HeadRecords  uint64  `json:"head_records"`
+	HeadBytes    int64   `json:"head_bytes"`
+	BlockRecords uint64  `json:"block_records"` // on flash and still owed to somebody
+	DiskBytes    int64   `json:"disk_bytes"`
+	Limit        int64   `json:"limit_bytes"`
+	FreeBytes    int64   `json:"free_bytes"` // of the file system
+	Commits      uint64  `json:"commits"`
+	Written      uint64  `json:"written_bytes"` // handed to the store's files
+	Taken        uint64  `json:"taken"`
+	InflowDay    float64 `json:"inflow_bytes_per_day"` // that it would take on flash if nothing were delivered, at the present rate
+	Holds        float64 `json:"holds_s"`              // seconds that an outage may last that begins now, at the present rate; 0 while that is not known
+}
+
+// Flash is what the state folder is on.
+type Flash struct {
+	Device    string  `json:"device,omitempty"`       // "mmcblk0"; "" where the kernel knows none
+	Used      float64 `json:"life_used,omitempty"`    // share of its life, in tenths, rounded up; 0 when it does not tell, as SD cards do not
+	Reserve   string  `json:"spare_blocks,omitempty"` // "normal", "80 % used", "90 % used"; "" when it does not tell
+	Own       int64   `json:"own_bytes"`              // that the daemon caused to be written since its start
+	OwnDay    float64 `json:"own_bytes_per_day"`      // the same, of the last day
+	DeviceDay float64 `json:"device_bytes_per_day"`   // by the whole box
 }
 
 // Line is one physical line.

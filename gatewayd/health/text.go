@@ -54,11 +54,32 @@ func (s *Status) Print(w io.Writer) {
 	b := &s.Buffer
 	fmt.Fprintf(w, "\nbuffer: %d records in memory, %d on flash, %s of %s; epoch %d; %d commits\n",
 		b.HeadRecords, b.BlockRecords, Size(b.DiskBytes), Size(b.Limit), b.Epoch, b.Commits)
+	fmt.Fprint(w, s.flashLine())
 	believed := "synchronised"
 	if !s.Clock.Synchronised {
 		believed = "NOT synchronised"
 	}
 	fmt.Fprintf(w, "clock: %s, %s; memory: %s\n", time.UnixMilli(s.Now).UTC().Format("2006-01-02 15:04:05 UTC"), believed, Size(s.Process.RSSBytes))
+}
+
+// flashLine says how long the buffer holds, what is written a day, and how worn the flash is, as far as that is known.
+func (s *Status) flashLine() string {
+	var b strings.Builder
+	b.WriteString("flash: ")
+	if s.Buffer.Holds > 0 {
+		fmt.Fprintf(&b, "holds %s at the present rate; ", Duration(s.Buffer.Holds))
+	}
+	fmt.Fprintf(&b, "written a day: %s by the daemon", Size(int64(s.Flash.OwnDay)))
+	if s.Flash.Device != "" {
+		fmt.Fprintf(&b, ", %s by the whole box to %s", Size(int64(s.Flash.DeviceDay)), s.Flash.Device)
+	}
+	if s.Flash.Used > 0 {
+		fmt.Fprintf(&b, "; %.0f %% of its life used", 100*s.Flash.Used)
+	}
+	if s.Flash.Reserve != "" {
+		fmt.Fprintf(&b, ", spare blocks %s", s.Flash.Reserve)
+	}
+	return b.String() + "\n"
 }
 
 func (p *Platform) state(now int64) string {

@@ -36,6 +36,7 @@ var mayImport = []struct {
 	{"buffer", []string{"adapters/field"}},
 	{"systemd", nil},
 	{"gatewayd/config", []string{"adapters/field", "adapters/profile", "adapters/profile/strict"}},
+	{"gatewayd/flash", nil},
 	{"gatewayd/clock", []string{"adapters/field", "gatewayd/durable"}},
 	{"gatewayd/durable", nil},
 	{"gatewayd/machine", []string{"adapters/field", "systemd", "gatewayd/command", "gatewayd/durable"}},
