@@ -88,6 +88,7 @@ type changeReport struct {
 	Good    int      `json:"good"`              // points that were good before
 	Again   int      `json:"good_again"`        // of those, that were at the end of the trial
 	Missing []string `json:"missing,omitempty"` // some that were not
+	Silent  []string `json:"silent,omitempty"`  // devices that must answer and did not
 	Away    []string `json:"away,omitempty"`    // platforms that were not reached, and why
 	Begun   []string `json:"begun,omitempty"`   // lines and platforms that were begun anew; "everything" when the daemon was
 }
@@ -98,6 +99,10 @@ type proving struct {
 	Percent *int     `json:"percent,omitempty"` // of the points that were good
 	Confirm bool     `json:"confirm,omitempty"` // only by an explicit word
 	Removes []string `json:"removes,omitempty"` // devices whose points are not expected again
+	Expect  []string `json:"expect,omitempty"`  // devices that must answer, new ones too
+
+	judge   func(*site) error // of who made the candidate; nil for none
+	changed string            // a device that is another one now: only the points that it still has are expected
 }
 
 const (
@@ -162,11 +167,20 @@ func (d *daemon) try(ctx context.Context, files candidate.Files, p proving) (any
 	if err := judgeSite(next, filepath.Dir(file)); err != nil {
 		return nil, err
 	}
+	if p.judge != nil {
+		if err := p.judge(next); err != nil {
+			return nil, err
+		}
+	}
 	caller := command.CallerOf(ctx)
+	good := d.good(p.Removes)
+	if p.changed != "" {
+		narrow(good, next, p.changed)
+	}
 	trial := candidate.Trial{
 		Generation: generation, Old: report.Before, New: report.After, Operator: caller.Operator, ID: caller.ID,
 		Within: within.Milliseconds(), Percent: percent, Confirm: p.Confirm,
-		Good: slices.Sorted(maps.Keys(d.good(p.Removes))), Reached: d.reached(),
+		Good: slices.Sorted(maps.Keys(good)), Reached: d.reached(), Expect: p.Expect,
 	}
 	restart := structural(d.here().config, next.config)
 	if err := d.kept.Begin(trial); err != nil {
@@ -200,6 +214,24 @@ func (d *daemon) apply(ctx context.Context, t *candidate.Trial, file string) (an
 		return d.giveBack(t, report, fmt.Sprintf("it cannot be run: %s", err))
 	}
 	return d.prove(ctx, t, report, before)
+}
+
+// narrow drops the points of a device that it has no more in another configuration.
+func narrow(good map[string]bool, next *site, device string) {
+	for _, l := range next.lines {
+		for _, dev := range l.devices {
+			if dev.Name != device {
+				continue
+			}
+			has := map[string]bool{}
+			for _, t := range dev.Tags {
+				has[device+"/"+t.Name] = true
+			}
+			maps.DeleteFunc(good, func(point string, _ bool) bool {
+				return strings.HasPrefix(point, device+"/") && !has[point]
+			})
+		}
+	}
 }
 
 // judgeSite refuses a configuration of which anything would not run.
@@ -255,7 +287,7 @@ func (d *daemon) prove(ctx context.Context, t *candidate.Trial, report *changeRe
 	for {
 		d.look(t, report, before)
 		report.Seconds = time.Since(begun).Seconds()
-		enough := len(report.Away) == 0 && report.Again*100 >= t.Percent*report.Good
+		enough := len(report.Away) == 0 && len(report.Silent) == 0 && report.Again*100 >= t.Percent*report.Good
 		if holds++; !enough {
 			holds = 0
 		}
@@ -284,7 +316,13 @@ func (d *daemon) prove(ctx context.Context, t *candidate.Trial, report *changeRe
 // look takes the evidence.
 func (d *daemon) look(t *candidate.Trial, report *changeReport, before map[*platform]uint64) {
 	good := d.good(nil)
-	report.Good, report.Again, report.Missing, report.Away = len(t.Good), 0, nil, nil
+	report.Good, report.Again, report.Missing, report.Silent, report.Away = len(t.Good), 0, nil, nil, nil
+	for _, name := range t.Expect {
+		answers := func(point string) bool { return strings.HasPrefix(point, name+"/") }
+		if !slices.ContainsFunc(slices.Collect(maps.Keys(good)), answers) {
+			report.Silent = append(report.Silent, name)
+		}
+	}
 	for _, point := range t.Good {
 		if good[point] {
 			report.Again++
@@ -307,6 +345,9 @@ func (d *daemon) reason(t *candidate.Trial, report *changeReport) string {
 	var words []string
 	if len(report.Away) > 0 {
 		words = append(words, "the platform is not reached ("+strings.Join(report.Away, "; ")+")")
+	}
+	if len(report.Silent) > 0 {
+		words = append(words, "no point is good of "+strings.Join(report.Silent, ", "))
 	}
 	if report.Again*100 < t.Percent*report.Good {
 		words = append(words, fmt.Sprintf("only %d of the %d points that were good are good again, %d %% are needed (missing: %s)",

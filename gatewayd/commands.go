@@ -47,6 +47,13 @@ func (d *daemon) verbs() []command.Verb {
 		{Name: "ledger", Level: command.Observe, Does: "what was lost, and why", Run: d.ledger},
 		{Name: "config", Level: command.Configure, Args: "[action] [text] [files] [secrets] [within] [percent] [confirm] [removes]",
 			Does: "show the configuration, or try another one", Limit: 2 * provingMost, Long: true, Run: d.configVerb},
+		{Name: "device-add", Level: command.Configure, Args: "device [tags] [within] [percent]", Does: "add a device, if it answers", Limit: 2 * provingMost, Long: true, Run: d.addDevice},
+		{Name: "device-update", Level: command.Configure, Args: "device [tags] [within] [percent]", Does: "put a device in the place of one of the same name, if it answers", Limit: 2 * provingMost, Long: true, Run: d.updateDevice},
+		{Name: "device-remove", Level: command.Configure, Args: "device [within] [percent]", Does: "take a device out", Limit: 2 * provingMost, Long: true, Run: d.removeDevice},
+		{Name: "profile", Level: command.Observe, Args: "[action] [name]", Does: "the profiles that are known, or one of them", Run: d.profileVerb},
+		{Name: "trace", Level: command.Operate, Args: "line [seconds] [frames]", Does: "the frames of a line, decoded", Limit: 2 * traceMost, Long: true, Run: d.traceVerb},
+		{Name: "drill", Level: command.Configure, Args: "kind duration [platform]", Does: "cut our own uplink, and prove that nothing is lost", Limit: 3 * drillMost, Long: true, Run: d.drill},
+		{Name: "report", Level: command.Observe, Does: "the acceptance report: what runs, how, and what is wrong", Run: d.reportVerb},
 		{Name: "cancel", Level: command.Operate, Args: "id", Does: "break off a command that is being run", Run: d.cancel},
 	}
 	var m *machine.Machine // of a nil daemon, only the verbs' names are asked for

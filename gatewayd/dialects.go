@@ -40,9 +40,7 @@ func openDialect(name string, c dialect.Config) (dialect.Dialect, error) {
 }
 
 // laterVerbs are commands that a later build brings: an operator may be granted them already.
-var laterVerbs = []string{
-	"config", "device-add", "device-remove", "device-update", "discover", "drill", "profile", "report", "scan", "trace",
-}
+var laterVerbs = []string{"discover"}
 
 // build tells the configuration what this binary has.
 func build() config.Build {

@@ -81,6 +81,8 @@ func verbs() []verb {
 			[]string{"operator", "key", "gateway", "id", "for", "ctr"}, nil, runCommand},
 		{"config", "show|set FILE [--within 10m] [--percent 90] [--confirm]|confirm|return", "the configuration that runs; try another one",
 			[]string{"within", "percent"}, []string{"confirm"}, runConfig},
+		{"drill", "outage DURATION [--platform NAME]", "cut our own uplink, and prove that nothing is lost", []string{"platform"}, nil, runDrill},
+		{"report", "[--support [FILE]]", "the acceptance report; or a bundle for support, without secrets", nil, []string{"support"}, runReport},
 		{"audit", "verify [--head N:HASH]|show", "the account of all commands, and whether it is whole", []string{"head"}, nil, runAudit},
 		{"update", "[MANIFEST|cancel]", "fetch and install a version; how that is going", nil, nil, runUpdate},
 		{"updater", "[hold FILE.deb]", "what gatewayd-update.service runs as root", []string{"folder", "window", "settle", "share"}, nil, runUpdater},

@@ -85,6 +85,19 @@ func describe(p *profile.Profile) profileDoc {
 		Tests: len(p.Tests), Quirks: p.Quirks}
 }
 
+// describeWhole is describe, with the tags.
+func describeWhole(p *profile.Profile) profileDoc {
+	doc := describe(p)
+	for _, t := range p.Tags {
+		group := t.Group
+		if group == "" {
+			group = field.MainGroup
+		}
+		doc.Tags = append(doc.Tags, tagDoc{t.Name, t.At, t.Type, t.Unit, group})
+	}
+	return doc
+}
+
 func (c *cli) listProfiles() error {
 	profiles, err := c.knownProfiles()
 	if err != nil {
@@ -117,14 +130,7 @@ func (c *cli) showProfile(name string) error {
 		if p.Name != name {
 			continue
 		}
-		doc := describe(p)
-		for _, t := range p.Tags {
-			group := t.Group
-			if group == "" {
-				group = field.MainGroup
-			}
-			doc.Tags = append(doc.Tags, tagDoc{t.Name, t.At, t.Type, t.Unit, group})
-		}
+		doc := describeWhole(p)
 		if c.json {
 			return c.printJSON(doc)
 		}

@@ -26,6 +26,7 @@ type Trial struct {
 	Confirm    bool     `json:"confirm"`   // an explicit word is needed, evidence is not enough
 	Good       []string `json:"good"`      // the points that were good before, "device/tag"
 	Reached    []string `json:"reached"`   // the platforms that were
+	Expect     []string `json:"expect"`    // devices that must answer
 }
 
 // Outcome is how a trial ended, until that was told.
