@@ -1,6 +1,7 @@
 package dlt645
 
 import (
+	"math"
 	"strings"
 	"testing"
 
@@ -45,6 +46,7 @@ func TestFormats(t *testing.T) {
 		}
 		wire := reversed(c.digits)
 		number, text, ok := f.decode(wire)
+		number /= math.Pow10(f.places)
 		if !f.text() {
 			text = field.Float64(number).String()
 		}

@@ -232,8 +232,8 @@ func (s *Station) blockOf(g *meter.Group[what], p *meter.Point[what]) (r request
 // Groups implements field.Station.
 func (s *Station) Groups() []*field.Group { return s.shapes }
 
-// Counts are the station's counters. It may be called from any goroutine.
-func (s *Station) Counts() meter.Counts { return s.stats.Counts() }
+// Counts implements field.Counter.
+func (s *Station) Counts() field.Counts { return s.stats.Counts() }
 
 // size is how many bytes of data an answer must have behind its identifier, at least.
 func (r request) size() int {

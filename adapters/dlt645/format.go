@@ -37,7 +37,8 @@ type format struct {
 // text says that the values are texts.
 func (f format) text() bool { return f.form != formNumber }
 
-// decode reads a value, of f.size bytes. ok is false for what is none: all FF where a meter has nothing, a digit above 9.
+// decode reads a value, of f.size bytes: of a number its digits, f.places of which stand behind the point. ok is false
+// for what is none: all FF where a meter has nothing, a digit above 9.
 func (f format) decode(b []byte) (number float64, text string, ok bool) {
 	high := slices.Clone(b)
 	slices.Reverse(high) // high byte first
@@ -53,7 +54,7 @@ func (f format) decode(b []byte) (number float64, text string, ok bool) {
 			high[0] &= 0x7F
 		}
 		n, ok := digits(high)
-		number = float64(n) / math.Pow10(f.places)
+		number = float64(n)
 		if negative && n != 0 {
 			number = -number
 		}

@@ -2,6 +2,7 @@ package dlt645
 
 import (
 	"bytes"
+	"math"
 	"testing"
 
 	"edgegateway/adapters/field"
@@ -30,7 +31,7 @@ func FuzzFrames(f *testing.F) {
 		Describe(got)
 		if fm, ok := parseFormat(form); ok && len(got) >= fm.size {
 			if n, text, ok := fm.decode(got[:fm.size]); ok {
-				if _, err := fm.encode(n, text); err != nil && fm.form == formNumber {
+				if _, err := fm.encode(n/math.Pow10(fm.places), text); err != nil && fm.form == formNumber {
 					t.Fatalf("%s of % X is %v, which does not go back: %v", form, got[:fm.size], n, err)
 				}
 			}

@@ -73,7 +73,7 @@ func (s *Station) take(reading *meter.Reading[what], r request, data []byte) {
 		case p.Text():
 			reading.Text(p, text)
 		default:
-			reading.Number(p, number)
+			reading.Decimal(p, number, p.Where.format.places)
 		}
 	}
 }
@@ -199,6 +199,9 @@ func (d *Driver) ask(ctx context.Context, v version, to address, fn byte, data [
 		return frame{}, err
 	}
 	if found.control&abnormal != 0 {
+		if q.Stats != nil {
+			q.Stats.Refused()
+		}
 		return frame{}, refusal(v, found.data[0])
 	}
 	return found, nil

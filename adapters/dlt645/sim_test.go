@@ -58,20 +58,20 @@ func TestReadsBlocksSignsAndTexts(t *testing.T) {
 			Set("05010001", "2611300000")
 		d, line := wired(bus)
 		s := bind(t, d, field.Device{Address: number, Tags: []field.Tag{
-			{Name: "p", At: "02030000"}, {Name: "p1", At: "02030100"}, {Name: "p2", At: "02030200", Scale: 1000, Unit: "W"},
+			{Name: "p", At: "02030000"}, {Name: "p1", At: "02030100"}, {Name: "p2", At: "02030200", Scale: 1000, Unit: "W"}, {Name: "p3", At: "02030000", Scale: 1000},
 			{Name: "i1", At: "02020100"}, {Name: "i3", At: "02020300"},
 			{Name: "f", At: "02800002"}, {Name: "day", At: "04000101"}, {Name: "clock", At: "clock"}, {Name: "frozen", At: "freeze"},
 			{Name: "no", At: "04000402"}, {Name: "demand", At: "01010000"}, {Name: "yesterday", At: "05060101"}, {Name: "none", At: "02800008"},
 		}})
 		r := read(t, s)
-		want := []string{"-0.1234", "-0.1", "3.4", "-5.25", "null", "50.01", "2026-11-30", "2026-11-30 14:05:09", "2026-11-30 00:00",
+		want := []string{"-0.1234", "-0.1", "3.4", "-123.4", "-5.25", "null", "50.01", "2026-11-30", "2026-11-30 14:05:09", "2026-11-30 00:00",
 			number, "1.2345", "123.45", "null"}
 		for i, v := range r.Values {
 			if v.String() != want[i] {
 				t.Errorf("%s = %s, want %s", r.Group.Points[i].Name, v, want[i])
 			}
 		}
-		if r.Quality[4] != field.Invalid || r.Quality[12] != field.Exception {
+		if r.Quality[5] != field.Invalid || r.Quality[13] != field.Exception {
 			t.Errorf("qualities %v", r.Quality)
 		}
 		if n := len(line.Requests); n != 11 {

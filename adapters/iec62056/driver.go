@@ -22,7 +22,8 @@ const (
 	defaultGuard   = 1500 * time.Millisecond
 	slowReaction   = 200 * time.Millisecond // before a meter may be answered
 	quickReaction  = 20 * time.Millisecond
-	usualReadout   = 600 // bytes, until one was seen
+	usualReadout   = 600  // bytes, until one was seen
+	usualBaud      = 4800 // that meters offer, until one was met
 )
 
 // moder is a line whose rate can be changed.
@@ -176,8 +177,8 @@ func readTag(tag field.Tag, fault meter.Fault) (w what, text bool, unit string) 
 // Groups implements field.Station.
 func (s *Station) Groups() []*field.Group { return s.shapes }
 
-// Counts are the station's counters. It may be called from any goroutine.
-func (s *Station) Counts() meter.Counts { return s.stats.Counts() }
+// Counts implements field.Counter.
+func (s *Station) Counts() field.Counts { return s.stats.Counts() }
 
 // Cost implements field.Coster. What is spoken at an agreed rate is counted as a pause.
 func (s *Station) Cost(group string) field.Cost {
@@ -202,8 +203,16 @@ func (s *Station) Cost(group string) field.Cost {
 		c.Sent += len(option('0', false))
 	}
 	fast := char
-	if s.fast > 0 {
+	switch mayChange := s.driver.moder != nil && s.mode != 'A' && s.mode != 'D'; {
+	case s.fast > 0:
 		fast = s.fast
+	case mayChange:
+		mode := s.driver.start
+		mode.Baud = max(mode.Baud, usualBaud)
+		if s.maxBaud > 0 {
+			mode.Baud = max(s.driver.start.Baud, s.maxBaud)
+		}
+		fast = mode.Char()
 	}
 	c.Pause = time.Duration(steps)*turnaround + time.Duration(body)*fast
 	return c

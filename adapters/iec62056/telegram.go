@@ -2,6 +2,7 @@ package iec62056
 
 import (
 	"bytes"
+	"fmt"
 	"math"
 	"strconv"
 	"strings"
@@ -185,43 +186,41 @@ func (v value) number(unit string) (f float64, ok bool) {
 	if text == "" || strings.ContainsAny(text, "xXpPnNiI_") { // what Go takes for a number, and no meter prints
 		return 0, false
 	}
-	f, err := strconv.ParseFloat(text, 64)
-	if err != nil || math.IsInf(f, 0) {
+	exponent := 0
+	if unit != "" && v.unit != "" && !strings.EqualFold(unit, v.unit) {
+		from, quantity := prefix(v.unit)
+		to, other := prefix(unit)
+		if quantity != other {
+			return 0, false
+		}
+		exponent = from - to
+	}
+	if strings.ContainsAny(text, "eE") {
 		return 0, false
 	}
-	if unit == "" || v.unit == "" || strings.EqualFold(unit, v.unit) {
-		return f, true
-	}
-	from, quantity := prefix(v.unit)
-	to, other := prefix(unit)
-	if quantity != other {
-		return 0, false
-	}
-	if from >= to {
-		return f * (from / to), true
-	}
-	return f / (to / from), true
+	f, err := strconv.ParseFloat(fmt.Sprintf("%se%d", text, exponent), 64)
+	return f, err == nil && !math.IsInf(f, 0)
 }
 
-// prefix parts a unit of electricity into its factor and its quantity.
-func prefix(unit string) (factor float64, quantity string) {
+// prefix parts a unit of electricity into its power of ten and its quantity.
+func prefix(unit string) (exponent int, quantity string) {
 	if len(unit) > 1 {
-		rest := unit[1:]
-		switch strings.ToLower(rest) {
+		rest := strings.ToLower(unit[1:])
+		switch rest {
 		case "w", "wh", "var", "varh", "va", "vah", "v", "a":
 			switch unit[0] {
 			case 'k', 'K':
-				return 1e3, strings.ToLower(rest)
+				return 3, rest
 			case 'M':
-				return 1e6, strings.ToLower(rest)
+				return 6, rest
 			case 'G':
-				return 1e9, strings.ToLower(rest)
+				return 9, rest
 			case 'm':
-				return 1e-3, strings.ToLower(rest)
+				return -3, rest
 			}
 		}
 	}
-	return 1, strings.ToLower(unit)
+	return 0, strings.ToLower(unit)
 }
 
 // errorOf is what a meter says instead of data, "ER05" of "(ER05)"; "" when it says none.

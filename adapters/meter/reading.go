@@ -3,6 +3,7 @@ package meter
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 
 	"edgegateway/adapters/field"
@@ -58,10 +59,18 @@ func (r *Reading[T]) Settle(err error) (ok bool, refused *field.ExceptionError) 
 }
 
 // Number gives a point its value, which is then scaled.
-func (r *Reading[T]) Number(p *Point[T], raw float64) {
-	v := field.Float64(raw)
-	if p.scale.On() {
-		v = field.Float64(p.scale.Apply(raw))
+func (r *Reading[T]) Number(p *Point[T], raw float64) { r.Decimal(p, raw, 0) }
+
+// Decimal gives a point its value, digits with so many of them behind the point, which is then scaled. So 0.1234 kW are
+// 123.4 W and not 123.39999999999999.
+func (r *Reading[T]) Decimal(p *Point[T], digits float64, places int) {
+	divisor := math.Pow10(places)
+	v := field.Float64(digits / divisor)
+	switch {
+	case p.scale.On() && p.Tag.Offset == 0:
+		v = field.Float64(p.scale.Apply(digits) / divisor)
+	case p.scale.On():
+		v = field.Float64(p.scale.Apply(digits / divisor))
 	}
 	if !v.Finite() {
 		r.Mark(p, field.Invalid)

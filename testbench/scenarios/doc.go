@@ -19,6 +19,7 @@
 // Beside testscript's own, such as exec (gatewayd is on the path, and finds its folders):
 //
 //	plant                            a substation on three lines, and a witness that counts its reads
+//	pair                             devices of several protocols on one pair of wires, each in a mode of its own
 //	units NAME tcp|rtu COUNT [K=V]   units 1…COUNT behind one address, with values that prove whose they are;
 //	                                 every, timeout, baud
 //	line NAME cut|restore|reset|…    faults of the network before plc, converter, or units; as for wan

@@ -73,6 +73,13 @@ func (s *scenario) cmdPlant(ts *testscript.TestScript, args []string) (err error
 	return nil
 }
 
+func (s *scenario) cmdPair(ts *testscript.TestScript, args []string) (err error) {
+	if s.pair, err = rig.NewPair(s.dir); err == nil {
+		s.tables["pair"] = s.pair.Lines()
+	}
+	return err
+}
+
 // cmdUnits: unit n has proof values at inputs 0 to 7, and at inputs 8 and 9 one that also counts the unit's reads.
 func (s *scenario) cmdUnits(ts *testscript.TestScript, args []string) error {
 	if len(args) < 3 {

@@ -31,6 +31,7 @@ type scenario struct {
 	wait sync.WaitGroup
 
 	plant   *rig.Plant
+	pair    *rig.Pair
 	field   func()                    // switches units off
 	servers map[string]*modbus.Server // by name
 	lines   map[string]*wan.Link      // by name
@@ -84,6 +85,9 @@ func (s *scenario) close() {
 	}
 	if s.plant != nil {
 		s.plant.Close()
+	}
+	if s.pair != nil {
+		s.pair.Close()
 	}
 	_ = os.RemoveAll(s.dir) // a store takes 16 MiB; what is left goes with the test
 }
