@@ -11,6 +11,7 @@ import (
 	"edgegateway/buffer"
 	"edgegateway/gatewayd/collect"
 	"edgegateway/gatewayd/command"
+	"edgegateway/gatewayd/identity"
 	"edgegateway/gatewayd/machine"
 	"edgegateway/gatewayd/update"
 )
@@ -58,10 +59,11 @@ func (d *daemon) verbs() []command.Verb {
 	}
 	var m *machine.Machine // of a nil daemon, only the verbs' names are asked for
 	var a *update.Agent
+	var i *identity.Store
 	if d != nil {
-		m, a = d.machine, d.agent
+		m, a, i = d.machine, d.agent, d.self
 	}
-	return slices.Concat(table, m.Verbs(), a.Verbs())
+	return slices.Concat(table, m.Verbs(), a.Verbs(), i.Verbs())
 }
 
 // find names the line and the device that are meant.

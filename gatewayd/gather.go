@@ -129,6 +129,9 @@ func (d *daemon) wrong(s *health.Status) []string {
 		add("the flash %s wears out: %.0f %% of its life used, spare blocks %s: plan to replace it", s.Flash.Device, 100*s.Flash.Used,
 			cmp.Or(s.Flash.Reserve, "not told"))
 	}
+	if text := d.identityTrouble(); text != "" {
+		add("%s", text)
+	}
 	for i := range s.Platforms {
 		if p := &s.Platforms[i]; !p.Connected && p.Since != 0 {
 			why := cmp.Or(p.LastError, "not connected yet")

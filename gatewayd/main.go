@@ -84,6 +84,8 @@ func verbs() []verb {
 		{"drill", "outage DURATION [--platform NAME]", "cut our own uplink, and prove that nothing is lost", []string{"platform"}, nil, runDrill},
 		{"report", "[--support [FILE]]", "the acceptance report; or a bundle for support, without secrets", nil, []string{"support"}, runReport},
 		{"audit", "verify [--head N:HASH]|show", "the account of all commands, and whether it is whole", []string{"head"}, nil, runAudit},
+		{"provision", "TICKET", "make this the gateway that a platform's ticket is for", nil, nil, runProvision},
+		{"identity", "", "the gateway's certificate, and whether this box is the one that it is for", nil, nil, runIdentity},
 		{"update", "[MANIFEST|cancel]", "fetch and install a version; how that is going", nil, nil, runUpdate},
 		{"updater", "[hold FILE.deb]", "what gatewayd-update.service runs as root", []string{"folder", "window", "settle", "share"}, nil, runUpdater},
 		{"manifest", "FILE.deb [BASE.deb…] --key FILE --url URL", "for publishers: sign a manifest", []string{"key", "url", "min", "days", "notes"}, nil, runManifest},

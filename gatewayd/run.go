@@ -25,6 +25,7 @@ import (
 	"edgegateway/gatewayd/config"
 	"edgegateway/gatewayd/dialect"
 	"edgegateway/gatewayd/flash"
+	"edgegateway/gatewayd/identity"
 	"edgegateway/gatewayd/machine"
 	"edgegateway/gatewayd/update"
 	"edgegateway/gatewayd/uplink"
@@ -51,6 +52,7 @@ type daemon struct {
 	riddles riddles
 	machine *machine.Machine
 	agent   *update.Agent
+	self    *identity.Store
 	leave   chan string // why the daemon should end, for its supervisor to start it anew
 }
 
@@ -124,6 +126,7 @@ func runDaemon(c *cli) error {
 		l.loop = collect.New(d.loopOptions(l))
 	}
 	platforms := []*platform{}
+	d.self = identity.Open(identity.Options{Dir: identityFolder(c.state)})
 	for _, p := range site.config.Platforms {
 		up, err := d.newPlatform(site, p)
 		if err != nil {
@@ -161,6 +164,7 @@ func runDaemon(c *cli) error {
 	local.run("the watchdog", watchdog.Run)
 	local.run("what is asked of the machine", d.machine.Run)
 	local.run("the update", d.agent.Run)
+	local.run("the identity", d.runRenewal)
 
 	notify := systemd.Notifier{}
 	told(log, notify.Ready())
@@ -227,11 +231,18 @@ func (d *daemon) newPlatform(site *site, p config.Platform) (*platform, error) {
 	if err != nil {
 		return nil, fmt.Errorf("platform %s: %w", p.Name, err)
 	}
-	up, err := uplink.New(uplink.Options{
+	o := uplink.Options{
 		Name: p.Name, Servers: p.Servers, Username: p.Username, KeepAlive: p.KeepAlive,
 		Secret: d.credential(p.Secret), CA: d.credential(p.CA), Cert: d.credential(p.Cert), Key: d.credential(p.Key),
 		Dialect: words, Source: cursor, Command: d.commanded(p, words), Event: d.event, Log: d.log,
-	})
+	}
+	if p.Identity {
+		o.Identity = d.self.Certificate
+		if o.CA == "" {
+			o.CA = d.self.CA()
+		}
+	}
+	up, err := uplink.New(o)
 	if err != nil {
 		return nil, fmt.Errorf("platform %s: %w", p.Name, err)
 	}

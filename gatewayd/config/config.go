@@ -53,6 +53,7 @@ type Platform struct {
 	CA            string // names of PEM files in the credentials folder (or absolute paths)
 	Cert          string
 	Key           string
+	Identity      bool // the provisioned certificate stands for Cert and Key, and its authority for CA
 	UnsignedVerbs []string
 	KeepAlive     time.Duration
 	Options       map[string]string // keys of one dialect: group, primary_host, …

@@ -239,6 +239,9 @@ func (l *loader) readPlatform(t *strict.Table, name string) {
 	p.Username = t.Text("username")
 	p.Secret = readCredential(t, "secret", false)
 	p.CA, p.Cert, p.Key = readCredential(t, "ca", true), readCredential(t, "cert", true), readCredential(t, "key", true)
+	if p.Identity = t.Flag("identity"); p.Identity && (t.Has("cert") || t.Has("key")) {
+		t.Complain("identity", "the identity brings a certificate and a key of its own", "leave out cert and key, or identity")
+	}
 	if t.Has("cert") != t.Has("key") {
 		present := "cert"
 		if t.Has("key") {

@@ -67,7 +67,10 @@ func parseServer(s string) (server, error) {
 
 // credentials are the files that a connection needs. They are read at each connect, so a renewed certificate or secret
 // takes effect with the next connection and needs no restart.
-type credentials struct{ secret, ca, cert, key string }
+type credentials struct {
+	secret, ca, cert, key string
+	identity              func() (tls.Certificate, error) // in place of cert and key; nil for those
+}
 
 // password gives the secret without the line end that editors add; "" when there is none.
 func (c credentials) password() (string, error) {
@@ -95,7 +98,13 @@ func (c credentials) config(host string) (*tls.Config, error) {
 			return nil, &fileError{"ca", fmt.Errorf("%s holds no PEM certificate", c.ca)}
 		}
 	}
-	if c.cert != "" || c.key != "" {
+	if c.identity != nil {
+		own, err := c.identity()
+		if err != nil {
+			return nil, &fileError{"identity", err}
+		}
+		t.Certificates = []tls.Certificate{own}
+	} else if c.cert != "" || c.key != "" {
 		pair, err := tls.LoadX509KeyPair(c.cert, c.key)
 		if err != nil {
 			return nil, &fileError{"cert and key", err}

@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -219,4 +220,37 @@ func TestParseServer(t *testing.T) {
 			t.Errorf("%s: %+v, %v; want %+v", in, got, err, want)
 		}
 	}
+}
+
+// TestIdentity holds that an identity is asked for at each connect, that what hinders it is said, and that it stands in
+// place of files.
+func TestIdentity(t *testing.T) {
+	t.Parallel()
+	ours := newAuthority(t, "ours")
+	b := newFakeBroker(t, ours.server(t, time.Now().Add(time.Hour), "127.0.0.1")).serve()
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	write(t, ca, ours.pem)
+	src := newMemSource()
+	src.put(buffer.Live, readings(1, 3)...)
+	var mu sync.Mutex
+	var own tls.Certificate
+	fault := errors.New("this is a copy of another box")
+	u := start(t, src, []string{"mqtts://" + b.addr()}, func(o *Options) {
+		o.CA = ca
+		o.Identity = func() (tls.Certificate, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			return own, fault
+		}
+	})
+	waitFor(t, "the reason", func() bool { return strings.Contains(u.Stats().LastError, "identity: this is a copy of another box") })
+	cert, key := ours.issue(t, "box", time.Now().Add(time.Hour))
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mu.Lock()
+	own, fault = pair, nil
+	mu.Unlock()
+	waitFor(t, "the records", func() bool { return all(src.ackedReadings(), 3) })
 }

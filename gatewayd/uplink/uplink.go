@@ -20,6 +20,7 @@ package uplink
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -48,12 +49,14 @@ type Source interface {
 
 // Options say where an uplink goes and what it carries.
 type Options struct {
-	Name      string        // of the destination, for the log and for events
-	Servers   []string      // tried in turn: "mqtt://host:1883", "mqtts://host:8883"
-	Username  string        // "" for none
-	Secret    string        // path of the file with the password; "" for none
-	CA        string        // path of a PEM file; "" for the system's roots
-	Cert, Key string        // paths of PEM files; "" for no client certificate
+	Name      string   // of the destination, for the log and for events
+	Servers   []string // tried in turn: "mqtt://host:1883", "mqtts://host:8883"
+	Username  string   // "" for none
+	Secret    string   // path of the file with the password; "" for none
+	CA        string   // path of a PEM file; "" for the system's roots
+	Cert, Key string   // paths of PEM files; "" for no client certificate
+	// Identity gives the client certificate at each connect, in place of Cert and Key; nil for those.
+	Identity  func() (tls.Certificate, error)
 	KeepAlive time.Duration // default 60 s; whole seconds
 
 	Dialect dialect.Dialect
@@ -137,7 +140,7 @@ func New(o Options) (*Uplink, error) {
 	}
 	u := &Uplink{
 		opts:     o,
-		files:    credentials{secret: o.Secret, ca: o.CA, cert: o.Cert, key: o.Key},
+		files:    credentials{secret: o.Secret, ca: o.CA, cert: o.Cert, key: o.Key, identity: o.Identity},
 		log:      o.Log.With("platform", o.Name),
 		dial:     dial,
 		commands: make(chan inbound, commandQueue),
