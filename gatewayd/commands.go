@@ -42,6 +42,7 @@ func (d *daemon) verbs() []command.Verb {
 		{Name: "read", Level: command.Observe, Args: "device [tag]", Does: "read a device once, now", Run: d.read},
 		{Name: "solve", Level: command.Observe, Args: "device at expect [again]", Does: "find out how a number that the device shows is encoded", Run: d.solve},
 		{Name: "write", Level: command.Operate, Args: "device tag value", Does: "write a tag once, now", Run: d.write},
+		{Name: "select", Level: command.Operate, Args: "device tag value", Does: "announce a write that goes in two steps", Run: d.selectTag},
 		{Name: "scan", Level: command.Operate, Args: "line", Does: "find out who answers on a line", Long: true, Limit: scanLimit, Run: d.scanVerb},
 		{Name: "backlog", Level: command.Observe, Does: "what waits for the platforms", Run: d.backlog},
 		{Name: "backlog-drop", Level: command.Configure, Args: "[platform]", Does: "give up what waits; it is declared lost", Run: d.dropBacklog},
@@ -113,10 +114,15 @@ func (d *daemon) write(ctx context.Context, raw json.RawMessage) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if tag.Select {
+		if err := d.selections.take(dev.Name, tag.Name, command.CallerOf(ctx).Operator, value); err != nil {
+			return nil, err
+		}
+	}
 	if err := l.loop.Write(ctx, dev.Name, tag.Name, value); err != nil {
 		return nil, fmt.Errorf("write %s/%s: %w", dev.Name, tag.Name, err)
 	}
-	return nil, nil
+	return resultOf(dev, tag), nil
 }
 
 func (d *daemon) statusVerb(context.Context, json.RawMessage) (any, error) { return d.status(), nil }

@@ -63,7 +63,7 @@ func verbs() []verb {
 		{"status", "", "one screen: platforms, lines, devices, buffer, clock", nil, nil, runStatus},
 		{"read", "DEVICE [TAG] | DEVICE AT --expect NUMBER [--again]", "read a device once, now, through the running daemon; find out how a number is encoded",
 			[]string{"expect"}, []string{"again"}, runRead},
-		{"write", "DEVICE TAG VALUE", "write a tag once, now, through the running daemon", nil, nil, runWrite},
+		{"write", "DEVICE TAG VALUE [--select]", "write a tag once, now, through the running daemon; --select announces it, for tags that want that", nil, []string{"select"}, runWrite},
 		{"scan", "LINE|PORT|HOST [--from A] [--to B] [--modes \"9600 8N1,19200 8E1\"] [--protocol NAME] [--timeout 200ms]", "find out who answers on a line; polls go on",
 			[]string{"from", "to", "modes", "protocol", "timeout", "framing"}, nil, runScan},
 		{"watch", "[DEVICE]", "live readings", nil, nil, runWatch},

@@ -50,6 +50,9 @@ type daemon struct {
 	uplinks *crew    // by platform
 	again   chan int // to be started anew by ourselves, for the trial of a generation or for none (0)
 	riddles riddles
+
+	selections selections
+
 	machine *machine.Machine
 	agent   *update.Agent
 	self    *identity.Store

@@ -116,7 +116,26 @@ func (s *site) bind(l *line, d config.Device) {
 		device.Every, device.Slow = 0, 0
 		l.listener, _ = driver.(field.Listener)
 	}
+	if mute, ok := station.(field.Mute); ok && mute.Mute() {
+		device.Every, device.Slow = 0, 0
+	}
+	s.judgeRequires(d, station)
 	l.devices = append(l.devices, device)
+}
+
+// judgeRequires complains about what a write requires and can never be.
+func (s *site) judgeRequires(d config.Device, station field.Station) {
+	for _, t := range d.Tags {
+		if !t.Write {
+			continue
+		}
+		for name, want := range t.Requires {
+			if _, err := field.ParseValue(kindOf(station, name), want); err != nil {
+				s.problems = append(s.problems, s.config.Problem(config.Error, config.KindDevice, d.Name, "writable",
+					fmt.Sprintf("%s requires %s = %q, which that tag never is: %v", t.Name, name, want, err), "write a value of the tag's type"))
+			}
+		}
+	}
 }
 
 // judgeListening complains where a wire is to be listened to all the time and devices on it are to be asked as well.

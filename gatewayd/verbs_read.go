@@ -59,12 +59,24 @@ func runRead(c *cli) error {
 
 // runWrite is `gatewayd write DEVICE TAG VALUE`.
 func runWrite(c *cli) error {
-	if err := c.takes(3, 3, "write DEVICE TAG VALUE"); err != nil {
+	if err := c.takes(3, 3, "write DEVICE TAG VALUE [--select]"); err != nil {
 		return err
 	}
 	args := writeArgs{Device: c.args[0], Tag: c.args[1]}
 	args.Value, _ = json.Marshal(c.args[2]) // a string always encodes; the daemon reads it by the tag's type
-	if err := c.do("write", args, nil); err != nil || c.json {
+	if *c.switches["select"] {
+		if err := c.do("select", args, nil); err != nil || c.json {
+			return err
+		}
+		_, err := fmt.Fprintf(c.out, "%s/%s is selected: write %s to it within %v\n", args.Device, args.Tag, c.args[2], selectionHolds)
+		return err
+	}
+	var result writeResult
+	if err := c.do("write", args, &result); err != nil || c.json {
+		return err
+	}
+	if !result.Confirmed {
+		_, err := fmt.Fprintf(c.out, "%s/%s = %s: sent to every device on the line; nobody confirms a broadcast\n", args.Device, args.Tag, c.args[2])
 		return err
 	}
 	_, err := fmt.Fprintf(c.out, "%s/%s = %s: the device confirmed it\n", args.Device, args.Tag, c.args[2])

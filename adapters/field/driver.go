@@ -25,11 +25,20 @@ type Tag struct {
 	Mask   string            // bits of the raw value that count, such as "0x0FFF"; "" for all
 	Limits *Limits           // of what may be written; nil for the type's own range
 	Write  bool              // named in the device's writable list
-	Extra  map[string]string // further keys of one protocol, as written
+	Select bool              // it must be selected before it is written
+	// Requires is what other tags of the device must be for a write: tag → value, as a person writes it. ReadBack says
+	// that the tag is read after a write, and must be what was written.
+	Requires map[string]string
+	ReadBack bool
+	Extra    map[string]string // further keys of one protocol, as written
 }
 
 // Limits bounds what may be written to a tag, in engineering units, both ends allowed.
-type Limits struct{ Min, Max float64 }
+type Limits struct {
+	Min, Max float64
+	Step     float64       // the most that one write may change the value by; 0 for any
+	Every    time.Duration // the least time between two writes; 0 for none
+}
 
 // Device is one box on a line, ready to be bound.
 type Device struct {
@@ -101,6 +110,12 @@ type Hearer interface {
 	Hear(message []byte) (Record, error)
 }
 
+// Mute is a Station that can be written and says nothing, such as a broadcast address.
+type Mute interface {
+	// Mute says that the device never answers: it is not polled, and nobody confirms a write.
+	Mute() bool
+}
+
 // Sentinels on which a caller branches; adapters wrap them with the story.
 var (
 	ErrSilent     = errors.New("no answer")
@@ -109,6 +124,7 @@ var (
 	ErrUnknownTag = errors.New("no such tag")
 	ErrReadOnly   = errors.New("the tag cannot be written")
 	ErrRange      = errors.New("the value does not fit the tag")
+	ErrRefused    = errors.New("not allowed now")
 )
 
 // ExceptionError is a device's own refusal.

@@ -53,7 +53,7 @@ func TestBindComplains(t *testing.T) {
 		{tags(field.Tag{Name: "x", At: "input 1", Type: "int16", Group: "slo"}), []string{`did you mean "slow"?`}},
 		{tags(field.Tag{Name: "x", At: "coil 1"}, field.Tag{Name: "x", At: "coil 2"}), []string{"two tags of that name"}},
 		{quirk("max_register", "60"), []string{`did you mean "max_registers"?`}},
-		{quirk("zzz", "60"), []string{"holes, max_coils, max_registers, pause, turnaround, write_mask, write_multiple, write_readback"}},
+		{quirk("zzz", "60"), []string{"broadcast, holes, max_coils, max_registers, pause, turnaround, write_mask, write_multiple, write_readback"}},
 		{quirk("max_registers", "126"), []string{"1 to 125"}},
 		{quirk("holes", "holding 10-5"), []string{"range of addresses"}},
 		{quirk("holes", "holdin 10"), []string{`did you mean "holding"?`}},

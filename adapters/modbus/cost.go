@@ -21,6 +21,9 @@ func (s *Station) Cost(name string) field.Cost {
 		if g.shape.Name != name {
 			continue
 		}
+		if s.mute {
+			return field.Cost{}
+		}
 		for i := range g.blocks {
 			c.Exchanges++
 			c.Sent += len(g.blocks[i].adu)

@@ -133,11 +133,11 @@ func (d *Driver) packager(unit byte) modbus.Packager {
 // Bind checks a device and plans its requests, as field.Driver says. The station is a *Station.
 func (d *Driver) Bind(dev field.Device) (field.Station, error) {
 	var faults []error
-	unit, err := d.unit(dev.Address)
+	q, errs := parseQuirks(dev.Quirks)
+	unit, err := d.unit(dev.Address, q.broadcast)
 	if err != nil {
 		faults = append(faults, err)
 	}
-	q, errs := parseQuirks(dev.Quirks)
 	faults = append(faults, errs...)
 
 	s := &Station{
@@ -145,6 +145,7 @@ func (d *Driver) Bind(dev field.Device) (field.Station, error) {
 		unit:    unit,
 		quirks:  q,
 		mode:    dev.Mode,
+		mute:    q.broadcast,
 		timeout: firstPositive(dev.Timeout, d.options.Timeout),
 		byName:  make(map[string]*point, len(dev.Tags)),
 		limit:   q.limits(),
@@ -155,6 +156,9 @@ func (d *Driver) Bind(dev field.Device) (field.Station, error) {
 		p, errs := newPoint(tag)
 		if len(errs) == 0 {
 			errs = s.accept(p)
+			if s.mute {
+				errs = append(errs, s.checkMute(p)...)
+			}
 		}
 		g := &main
 		switch tag.Group {
@@ -192,7 +196,7 @@ func (d *Driver) Bind(dev field.Device) (field.Station, error) {
 }
 
 // unit reads a device's address.
-func (d *Driver) unit(address string) (byte, error) {
+func (d *Driver) unit(address string, broadcast bool) (byte, error) {
 	fault := func(problem, hint string) (byte, error) {
 		return 0, &field.DeviceError{Key: "address", Value: address, Problem: problem, Hint: hint}
 	}
@@ -207,12 +211,16 @@ func (d *Driver) unit(address string) (byte, error) {
 	switch {
 	case err != nil:
 		return fault("this is no Modbus unit address", allowed)
+	case broadcast && (n != 0 || d.framing == TCP):
+		return fault("the quirk broadcast is for the address 0 of a serial line", `write address = "0", or leave the quirk out`)
+	case broadcast:
+		return 0, nil
 	case n >= 1 && n <= 247:
 		return byte(n), nil
 	case d.framing == TCP && (n == 0 || n == 255):
 		return byte(n), nil
 	case n == 0:
-		return fault("0 is the broadcast address, which no device answers", allowed)
+		return fault("0 is the broadcast address, which no device answers", allowed+`; quirks = { broadcast = true } makes a device of it that is only written`)
 	default:
 		return fault("this is no Modbus unit address", allowed)
 	}

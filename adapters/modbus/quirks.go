@@ -23,6 +23,7 @@ type quirks struct {
 	holes                  []span        // never read, also not on the way to something else
 	pause                  time.Duration // of rest that the device needs after an answer
 	turnaround             time.Duration // that it needs for an answer, for the bus budget until it was measured; 0 for unknown
+	broadcast              bool          // the address 0 means every device: it is written, and never answers
 	writeMultiple          bool          // single registers and coils are written with functions 16 and 15
 	writeMask              bool          // bits of a register are written with function 22, which leaves the others alone
 	writeReadback          bool          // registers are written with function 23, which reads back what was written
@@ -34,7 +35,7 @@ func (q quirks) limits() [5]int {
 }
 
 // quirkNames are those that parseQuirks knows.
-var quirkNames = [...]string{"holes", "max_coils", "max_registers", "pause", "turnaround", "write_mask", "write_multiple", "write_readback"}
+var quirkNames = [...]string{"broadcast", "holes", "max_coils", "max_registers", "pause", "turnaround", "write_mask", "write_multiple", "write_readback"}
 
 func parseQuirks(given map[string]string) (quirks, []error) {
 	q := quirks{maxRegisters: maxRegisters, maxCoils: maxCoils}
@@ -53,6 +54,8 @@ func parseQuirks(given map[string]string) (quirks, []error) {
 			problem, hint = parseDuration(value, &q.pause)
 		case "turnaround":
 			problem, hint = parseDuration(value, &q.turnaround)
+		case "broadcast":
+			problem, hint = parseFlag(value, &q.broadcast)
 		case "write_multiple":
 			problem, hint = parseFlag(value, &q.writeMultiple)
 		case "write_mask":

@@ -27,6 +27,7 @@ type Station struct {
 	lessons
 	stats stats
 
+	mute      bool // it is the broadcast address
 	describes bool // it has points that its device describes
 	walked    bool // and where these lie is known
 
@@ -56,6 +57,9 @@ func (s *Station) Groups() []*field.Group { return s.shapes }
 
 // Probe implements field.Prober: it reads the first point alone.
 func (s *Station) Probe(ctx context.Context) error {
+	if s.mute {
+		return errMute
+	}
 	where := span{holding, 0, 1}
 	if len(s.groups) > 0 {
 		where = s.groups[0].points[0].span
@@ -106,6 +110,11 @@ func (s *Station) rest(ctx context.Context) error {
 	if s.quirks.pause == 0 {
 		return nil
 	}
+	return s.wait(ctx)
+}
+
+// wait waits for what rest does, whatever made it so.
+func (s *Station) wait(ctx context.Context) error {
 	wait := time.Until(s.ready)
 	if wait <= 0 {
 		return nil

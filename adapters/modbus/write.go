@@ -26,6 +26,9 @@ func (s *Station) Write(ctx context.Context, tag string, v field.Value) error {
 	case !p.tag.Write:
 		return fmt.Errorf("tag %q: %w: it is not on the device's writable list", tag, field.ErrReadOnly)
 	}
+	if s.mute {
+		return s.broadcast(ctx, p, v)
+	}
 	var err error
 	if p.space == coil {
 		err = s.writeCoil(ctx, p, v)

@@ -38,6 +38,8 @@ func ReadTag(t *strict.Table, where string, own []string) field.Tag {
 	tag.Enum = t.Scalars("enum", `write what each raw value means: enum = { 0 = "off", 1 = "on" }`)
 	tag.Mask = t.Scalar("mask")
 	tag.Limits = readLimits(t.Inner("limits", limitsHint))
+	tag.Requires = t.Scalars("requires", `write what other tags of the device must be for a write: requires = { breaker = "open" }`)
+	tag.Select, tag.ReadBack = t.Flag("select"), t.Flag("readback")
 	for _, key := range own {
 		if t.Has(key) {
 			if tag.Extra == nil {
@@ -54,9 +56,12 @@ func readLimits(t *strict.Table) *field.Limits {
 	if t == nil {
 		return nil
 	}
-	l := &field.Limits{Min: t.Number("min", math.Inf(-1)), Max: t.Number("max", math.Inf(1))}
+	l := &field.Limits{Min: t.Number("min", math.Inf(-1)), Max: t.Number("max", math.Inf(1)), Step: t.Number("step", 0),
+		Every: t.Duration("every", 0, LeastPeriod, MostPeriod)}
 	switch {
-	case !t.Has("min") && !t.Has("max"):
+	case l.Step < 0 || t.Has("step") && l.Step == 0:
+		t.Complain("step", "nothing could be written", "write the most that one write may change the value by, in the tag's unit: step = 5")
+	case !t.Has("min") && !t.Has("max") && !t.Has("step") && !t.Has("every"):
 		t.Complain("", "there is no limit in it", limitsHint)
 	case l.Min > l.Max:
 		t.Complain("min", fmt.Sprintf("this is above max = %v", l.Max), "nothing could be written; exchange the two")

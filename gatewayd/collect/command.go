@@ -59,27 +59,6 @@ func (l *Loop) Read(ctx context.Context, device, tag string) ([]field.Record, er
 	return records, err
 }
 
-// Write writes one value to one tag, now. It waits for one request in progress. Errors are those of field.Writer.Write
-// and the context's. Whether the value may be written at all is the caller's to judge.
-func (l *Loop) Write(ctx context.Context, device, tag string, v field.Value) error {
-	u, err := l.unit(device)
-	if err != nil {
-		return err
-	}
-	if _, _, err := u.find(tag); err != nil {
-		return err
-	}
-	w, ok := u.Station.(field.Writer)
-	if !ok {
-		return fmt.Errorf("%w: protocol %s writes nothing", field.ErrReadOnly, u.Protocol)
-	}
-	return l.do(ctx, func(ctx context.Context) error {
-		err := w.Write(ctx, tag, v)
-		l.learn(u, err)
-		return err
-	})
-}
-
 // Use has f called from the loop's goroutine, between two requests, so that f may speak to the device's station by
 // interfaces that the loop does not know. Errors are f's own, the context's, and that there is no such device.
 func (l *Loop) Use(ctx context.Context, device string, f func(context.Context) error) error {
@@ -147,12 +126,17 @@ func (l *Loop) perform(ctx context.Context, c *call) {
 // learn takes a command's outcome as a sign of life where it is one. That it failed counts against nobody: the next read
 // will see.
 func (l *Loop) learn(u *unit, err error) {
-	var refused *field.ExceptionError
-	if err == nil || errors.As(err, &refused) {
+	if err == nil || isRefusal(err) {
 		now, at := l.now(), l.o.Stamp()
 		l.lineWorks(now, at)
 		l.answered(u, now, at)
 	}
+}
+
+// isRefusal says that a device answered, and refused.
+func isRefusal(err error) bool {
+	var refused *field.ExceptionError
+	return errors.As(err, &refused)
 }
 
 func (l *Loop) unit(name string) (*unit, error) {

@@ -31,6 +31,8 @@ type unit struct {
 	backoff time.Duration // between two such looks
 	restate time.Duration // when to tell again that there is nothing to tell; 0 while there is
 
+	written map[string]time.Duration // when each tag with limits was last written
+
 	ledger unitLedger // guarded by Loop.mu
 }
 

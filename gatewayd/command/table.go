@@ -108,7 +108,7 @@ func codeOf(err error) Code {
 		return e.Code
 	case errors.Is(err, field.ErrSilent), errors.Is(err, field.ErrAbsent), errors.Is(err, context.DeadlineExceeded):
 		return TimedOut
-	case errors.Is(err, field.ErrRange), errors.Is(err, field.ErrReadOnly):
+	case errors.Is(err, field.ErrRefused), errors.Is(err, field.ErrRange), errors.Is(err, field.ErrReadOnly):
 		return Refused
 	case errors.Is(err, field.ErrUnknownTag):
 		return Invalid

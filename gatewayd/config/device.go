@@ -292,6 +292,11 @@ func (e *deviceEntry) readWritable() {
 		if i := e.tagIndex(v.AsText()); i >= 0 {
 			e.Tags[i].Write = true
 			e.Writable = append(e.Writable, v.AsText())
+			for _, name := range slices.Sorted(maps.Keys(e.Tags[i].Requires)) {
+				if e.tagIndex(name) < 0 {
+					e.table.ComplainOf("writable", v, fmt.Sprintf("it requires a value of the tag %q, which the device does not have", name), strict.Choices(name, e.tagNames()))
+				}
+			}
 		} else if !e.unknown {
 			e.table.ComplainOf("writable", v, "the device has no such tag", strict.Choices(v.AsText(), e.tagNames()))
 		}
