@@ -84,6 +84,9 @@ func (b *BlueZ) Start() error {
 	}
 	for _, d := range b.devices {
 		d.exists, d.connected = d.paired, false
+		for _, c := range d.chars {
+			c.notifying = false
+		}
 	}
 	b.mu.Unlock()
 	for path, exports := range map[dbus.ObjectPath]map[string]any{
