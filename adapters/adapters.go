@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"strings"
 
+	"edgegateway/adapters/ble"
 	"edgegateway/adapters/dlt645"
 	"edgegateway/adapters/field"
 	"edgegateway/adapters/iec62056"
@@ -37,7 +38,7 @@ func Kinds() []Kind {
 		{Name: "iec62056", Title: "IEC 62056-21 meters", Lines: wired, Raw: true},
 		{Name: "mbus", Title: "M-Bus meters", Lines: wired, Raw: true, Later: true},
 		{Name: "serial", Title: "devices with a serial protocol of their own", Lines: wired, Listens: true, Raw: true, TagKeys: serial.TagKeys()},
-		{Name: "ble", Title: "Bluetooth Low Energy sensors", Lines: []string{"radio"}, Later: true, Listens: true},
+		{Name: "ble", Title: "Bluetooth Low Energy sensors", Lines: []string{"radio"}, Listens: true},
 	}
 }
 
@@ -52,6 +53,8 @@ func Open(protocol string, line link.Line, framing string) (field.Driver, error)
 		}
 	}
 	switch protocol {
+	case "ble":
+		return ble.New(ble.Options{}), nil // for checking; the daemon makes the one that listens, with its radio
 	case "dlt645":
 		return dlt645.New(line), nil
 	case "iec62056":

@@ -109,6 +109,7 @@ func (l *line) health() (health.Line, []health.Device) {
 		}
 		out.Missed += d.Missed
 	}
+	l.radioHealth(&out, devices)
 	return out, devices
 }
 
@@ -152,8 +153,17 @@ func (d *daemon) wrong(s *health.Status) []string {
 				l.Name, 100*l.Occupancy, l.Missed, budgetAdvice)
 		}
 	}
+	for _, l := range s.Lines {
+		if l.Up && l.Radio != nil && l.Radio.Trouble != "" {
+			add("radio %s: %s", l.Name, l.Radio.Trouble)
+		}
+	}
 	for _, dev := range s.Devices {
-		if dev.State == collect.Offline.String() {
+		away := dev.State == collect.Offline.String()
+		switch {
+		case away && dev.Air != nil && dev.Air.Refusal != "":
+			add("device %s (line %s, address %s) is heard, and what it says is refused: %s", dev.Name, dev.Line, dev.Address, dev.Air.Refusal)
+		case away:
 			add("device %s (line %s, address %s) does not answer", dev.Name, dev.Line, dev.Address)
 		}
 	}

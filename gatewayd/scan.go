@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"edgegateway/adapters/ble"
 	"edgegateway/adapters/field"
 	"edgegateway/adapters/link"
 	"edgegateway/gatewayd/command"
@@ -139,6 +140,9 @@ func (s *scanner) scanners() ([]lookout, error) {
 	}
 	if len(names) == 0 {
 		names = []string{"modbus"}
+		if s.Radio != "" {
+			names = []string{bleProtocol}
+		}
 	}
 	var all []lookout
 	for _, name := range names {
@@ -174,6 +178,9 @@ func (s *scanner) describe(f field.Found) foundDoc {
 
 // deviceText is a [[device]] to paste.
 func (s *scanner) deviceText(d foundDoc) string {
+	if d.Protocol == bleProtocol {
+		return ble.Paste(s.Name, field.Found{Protocol: d.Protocol, Address: d.Address, Identity: d.Identity, Profile: d.Profile, Detail: d.Detail})
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "[[device]]\n")
 	if d.Identity != "" {

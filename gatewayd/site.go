@@ -58,13 +58,13 @@ func load(file string, creds secrets, open bool, log *slog.Logger) (*site, error
 	for _, l := range cfg.Lines {
 		bound := &line{Line: l}
 		// Drivers plan by the line's speed, so that they need it for a mere check too. It is not opened by that.
-		wire, err := openLine(l, log)
-		if err != nil {
+		if l.Radio != "" {
+			bound.wire = openRadio(l, creds, log)
+		} else if bound.wire, err = openLine(l, log); err != nil {
 			return nil, err
 		}
-		bound.wire = wire
 		if !open {
-			defer wire.Close()
+			defer bound.wire.Close()
 		}
 		bound.drivers = map[voice]field.Driver{}
 		for _, d := range cfg.Devices {
@@ -120,6 +120,12 @@ func (s *site) bind(l *line, d config.Device) {
 		device.Every, device.Slow = 0, 0
 	}
 	s.judgeRequires(d, station)
+	if l.Radio != "" {
+		l.listener, _ = driver.(field.Listener) // whoever listens keeps the radio going, for what is asked too
+		if !hears(station) {
+			device.SilentAfter = 0 // it is asked, and marked at once when it does not answer
+		}
+	}
 	l.devices = append(l.devices, device)
 }
 
@@ -162,6 +168,10 @@ func (l *line) driver(drivers map[voice]field.Driver, w wire, d field.Device) (f
 	v := voice{d.Protocol, d.Mode}
 	if driver := drivers[v]; driver != nil {
 		return driver, nil
+	}
+	if r, ok := w.(*radio); ok && d.Protocol == bleProtocol {
+		drivers[v] = r.driver
+		return r.driver, nil
 	}
 	driver, err := adapters.Open(d.Protocol, viewOf(w, d.Mode), l.Framing)
 	if err == nil {

@@ -69,6 +69,9 @@ func (d *daemon) trace(ctx context.Context, q url.Values, emit func(any) error) 
 			names = append(names, l.Name)
 			continue
 		}
+		if r, ok := l.wire.(*radio); ok {
+			return l.traceRadio(ctx, r, emit)
+		}
 		for f := range l.wire.Trace().Subscribe(ctx) {
 			doc := traceDoc{T: f.Time.UnixMilli(), Line: l.Name, Dir: f.Dir.String(), Lost: f.Dropped, Text: f.Note}
 			if len(f.Bytes) > 0 {

@@ -115,6 +115,15 @@ type scanShow struct {
 	told     time.Time
 	estimate bool
 	found    []foundDoc
+	heard    bool // it is a radio that was scanned
+}
+
+// steps is what a scan of the protocol goes by.
+func steps(protocol string) string {
+	if protocol == bleProtocol {
+		return "moments of listening"
+	}
+	return "addresses"
 }
 
 func (s *scanShow) line(doc []byte) error {
@@ -129,6 +138,7 @@ func (s *scanShow) line(doc []byte) error {
 const progressEvery = 2 * time.Second
 
 func (s *scanShow) step(d scanDoc) error {
+	s.heard = s.heard || d.Protocol == bleProtocol
 	if s.json {
 		b, err := json.Marshal(d)
 		if err != nil {
@@ -148,11 +158,11 @@ func (s *scanShow) step(d scanDoc) error {
 	case d.Ended:
 	case d.Done > 0 && time.Since(s.told) > progressEvery:
 		s.told = time.Now()
-		fmt.Fprintf(s.err, "%s: %d of %d addresses, about %v to go\n", d.Protocol, d.Done, d.Total,
+		fmt.Fprintf(s.err, "%s: %d of %d %s, about %v to go\n", d.Protocol, d.Done, d.Total, steps(d.Protocol),
 			time.Duration(d.Left*float64(time.Second)).Round(time.Second))
 	case d.Done == 0 && !s.estimate:
 		s.estimate = true
-		fmt.Fprintf(s.err, "%s: %d addresses\n", d.Protocol, d.Total)
+		fmt.Fprintf(s.err, "%s: %d %s\n", d.Protocol, d.Total, steps(d.Protocol))
 	}
 	return nil
 }
@@ -167,6 +177,10 @@ func (s *scanShow) end(err error) error {
 			return errNo
 		}
 		return nil
+	}
+	if len(s.found) == 0 && s.heard {
+		fmt.Fprintln(s.err, "nobody is heard; bring a device near, wake it (a button, its battery), and scan for longer: --timeout 60s")
+		return errNo
 	}
 	if len(s.found) == 0 {
 		fmt.Fprintln(s.err, "nobody answers; check the wiring (A and B may be exchanged), the supply, and the speed and parity: --modes tries several")

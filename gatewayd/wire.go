@@ -47,6 +47,8 @@ func where(l config.Line) string {
 	switch {
 	case l.Port != "":
 		return l.Port + " " + l.Mode
+	case l.Radio != "":
+		return l.Radio
 	case l.Framing == "tcp":
 		return l.Host
 	default:

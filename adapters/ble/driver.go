@@ -26,6 +26,9 @@ type Options struct {
 	// Quiet is how long nobody at all may be heard before the radio is suspected; 1 min by default. Each further step
 	// waits as long again.
 	Quiet time.Duration
+	// Activation is how long bluetoothd may take to say that it listens passively; 5 s by default. Silence means that it
+	// does not.
+	Activation time.Duration
 	// Connect bounds how long making a connection may take, finding the device included; 30 s by default.
 	Connect time.Duration
 	// Secret gives what is kept under a name in the credentials folder; nil when there is none.
@@ -37,6 +40,7 @@ const (
 	defaultAdapter = "hci0"
 	defaultQuiet   = time.Minute
 	defaultConnect = 30 * time.Second
+	activation     = 5 * time.Second
 )
 
 // Driver is one radio. It implements field.Driver, field.Listener and field.Scanner. Bind comes before Listen; Stats may
@@ -64,6 +68,9 @@ func New(o Options) *Driver {
 	}
 	if o.Connect <= 0 {
 		o.Connect = defaultConnect
+	}
+	if o.Activation <= 0 {
+		o.Activation = activation
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

@@ -35,7 +35,7 @@ func (s *session) reach(ctx context.Context, st *Station) (characteristics, erro
 	defer release()
 	if err := s.connectPeer(ctx, st, path); err != nil {
 		s.d.stats.count(func(t *Stats) { t.Failures++ })
-		s.let(path) // a try that was given up may succeed late, and nobody would let the device go
+		s.let(ctx, st, path) // a try that was given up may succeed late, and nobody would let the device go
 		return nil, err
 	}
 	s.d.stats.count(func(t *Stats) { t.Connects++ })
@@ -207,22 +207,36 @@ func (s *session) unlearn(path dbus.ObjectPath) {
 	delete(s.notices, path)
 }
 
-// let disconnects a device without waiting for it.
-func (s *session) let(path dbus.ObjectPath) {
-	s.object(path).Go(deviceIf+".Disconnect", dbus.FlagNoReplyExpected|dbus.FlagNoAutoStart, nil)
+// letTime bounds how long a device is waited for that is let go.
+const letTime = 5 * time.Second
+
+// let disconnects a device, and waits until that is known: the next request must not take the old connection for its own.
+func (s *session) let(ctx context.Context, st *Station, path dbus.ObjectPath) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), letTime)
+	defer cancel()
+	if _, err := call(ctx, s.object(path), deviceIf+".Disconnect"); err != nil {
+		return // it is gone already
+	}
+	_ = s.until(ctx, func() bool { // what is not told in time the next connection will see
+		p := s.peers[st.address]
+		return p == nil || !p.connected
+	})
 }
 
 // done lets a device go after a request, unless something else wants the connection.
-func (s *session) done(st *Station) {
+func (s *session) done(ctx context.Context, st *Station) {
 	if st.quirks.keep || st.subscribes() {
 		return
 	}
 	s.mu.Lock()
 	p := s.peers[st.address]
-	ours := p != nil && p.ours
+	var path dbus.ObjectPath
+	if p != nil && p.ours {
+		path = p.path
+	}
 	s.mu.Unlock()
-	if ours {
-		s.let(p.path)
+	if path != "" {
+		s.let(ctx, st, path)
 	}
 }
 
@@ -232,7 +246,7 @@ func (s *session) with(ctx context.Context, st *Station, do func(characteristics
 	if err != nil {
 		return err
 	}
-	defer s.done(st)
+	defer s.done(ctx, st)
 	return do(chars)
 }
 

@@ -17,10 +17,9 @@ const (
 )
 
 const (
-	activation = 3 * time.Second        // within which BlueZ has to tell that a monitor works; silence means that it does not
-	tries      = 5                      // to start a discovery that somebody else is just starting or ending
-	between    = 500 * time.Millisecond // two of them, the first time; then twice as long, …
-	modeIdle   = "idle"                 // nobody is listened to: all that is wanted is read over connections
+	tries    = 5                      // to start a discovery that somebody else is just starting or ending
+	between  = 500 * time.Millisecond // two of them, the first time; then twice as long, …
+	modeIdle = "idle"                 // nobody is listened to: all that is wanted is read over connections
 )
 
 // listen begins to scan: passively where that works, else by discovery.

@@ -38,7 +38,7 @@ func (m *monitors) begin(ctx context.Context) error {
 	if _, err := shortly(ctx, s.object(s.path), monitorsIf+".RegisterMonitor", rootPath); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, activation, errors.New("bluetoothd took the monitor, and never said that it works"))
+	ctx, cancel := context.WithTimeoutCause(ctx, s.d.o.Activation, errors.New("bluetoothd took the monitor, and never said that it works"))
 	defer cancel()
 	select {
 	case <-m.active:

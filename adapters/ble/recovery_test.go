@@ -30,15 +30,19 @@ func TestLadder(t *testing.T) {
 			r.listening()
 			tag := r.put(ruuviAddress, "")
 			r.bluez.Set(sim.Faults{Quiet: true, RepairedBy: c.repair})
-			n := uint16(0)
+			n, stalled, last := uint16(0), false, time.Now()
 			r.await("it is heard", func() bool {
 				n++
+				now := time.Now()
+				stalled = stalled || now.Sub(last) > r.o.Quiet/4 // a machine that is so busy may take a step too many
+				last = now
 				if _, err := tag.Advertise(sim.Ruuvi(4860, 21396, 100044, n)); err != nil {
 					t.Fatal(err)
 				}
 				return len(r.heard()) > 0
 			})
-			if s := r.driver.Stats(); s.Scans != c.scans || s.Cycles != c.cycles || s.Restarts != c.restarts {
+			s := r.driver.Stats()
+			if s.Scans < c.scans || s.Cycles < c.cycles || s.Restarts < c.restarts || !stalled && (s.Scans != c.scans || s.Cycles != c.cycles || s.Restarts != c.restarts) {
 				t.Errorf("scans %d, cycles %d, restarts %d; want %d, %d, %d", s.Scans, s.Cycles, s.Restarts, c.scans, c.cycles, c.restarts)
 			}
 		})

@@ -3,7 +3,6 @@ package ble
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -175,9 +174,20 @@ func see(seen map[string]*sighting, a Advert) {
 const ruuviProfile = "ruuvi-tag"
 
 func (s *sighting) found(address string) field.Found {
-	f := field.Found{Protocol: "ble", Address: address, Identity: s.name, Detail: map[string]string{"format": s.format.String()}}
+	f := field.Found{Protocol: "ble", Address: address, Identity: s.format.String(), Detail: map[string]string{"format": s.format.String()}}
+	if s.format == advert.Unknown {
+		f.Identity = "of an unknown format"
+	}
+	if s.encrypted {
+		f.Identity += ", encrypted"
+	}
 	if s.rssi != 0 {
 		f.Detail["signal"] = fmt.Sprintf("%d dBm", s.rssi)
+		f.Identity += ", " + f.Detail["signal"]
+	}
+	if s.name != "" {
+		f.Detail["name"] = s.name
+		f.Identity += ", " + s.name
 	}
 	if s.company != 0 {
 		f.Detail["company"] = fmt.Sprintf("%04X", s.company)
@@ -196,16 +206,17 @@ func (s *sighting) found(address string) field.Found {
 
 // Paste gives the lines of a configuration for a device that a scan found: a [[device]], and a [[tag]] for each thing
 // that it told of. The key of one that encrypts is the name of a credential, never the key itself.
-func Paste(line string, f field.Found) (string, error) {
-	if _, ok := advert.ParseMAC(f.Address); !ok {
-		return "", errors.New("this is no Bluetooth address: " + f.Address)
-	}
-	name := "ble-" + strings.ToLower(strings.ReplaceAll(f.Address[9:], ":", ""))
+func Paste(line string, f field.Found) string {
+	name := "ble-" + strings.ToLower(strings.ReplaceAll(f.Address, ":", ""))
 	var b strings.Builder
-	fmt.Fprintf(&b, "[[device]]\nname    = %q\nline    = %q\naddress = %q\n", name, line, f.Address)
+	b.WriteString("[[device]]\n")
+	if f.Identity != "" {
+		fmt.Fprintf(&b, "# %s\n", strings.Map(printable, f.Identity))
+	}
+	fmt.Fprintf(&b, "name    = %q\nline    = %q\naddress = %q\n", name, line, f.Address)
 	if f.Profile != "" {
 		fmt.Fprintf(&b, "profile = %q\n", f.Profile)
-		return b.String(), nil
+		return b.String()
 	}
 	b.WriteString("protocol = \"ble\"\n")
 	if f.Detail["encrypted"] != "" {
@@ -218,5 +229,13 @@ func Paste(line string, f field.Found) (string, error) {
 	for _, m := range measures {
 		fmt.Fprintf(&b, "\n[[tag]]\ndevice = %q\nname   = %q\nat     = %q\n", name, strings.ReplaceAll(m, " ", "_"), m)
 	}
-	return b.String(), nil
+	return b.String()
+}
+
+// printable keeps a comment on its line, whatever a stranger calls itself.
+func printable(r rune) rune {
+	if r < ' ' || r == 0x7F {
+		return ' '
+	}
+	return r
 }

@@ -2,6 +2,7 @@ package ble
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"time"
 
@@ -73,7 +74,7 @@ func (s *session) arm(ctx context.Context, st *Station) error {
 	if err != nil {
 		return err
 	}
-	wanted := map[characteristic]bool{}
+	wanted, missing := map[characteristic]bool{}, ""
 	for _, g := range st.groups {
 		for _, p := range g.points {
 			if p.origin == fromNotices {
@@ -84,7 +85,7 @@ func (s *session) arm(ctx context.Context, st *Station) error {
 	for c := range wanted {
 		path, ok := chars[c]
 		if !ok {
-			s.d.o.Log.Warn("the device has no such characteristic", "device", st.name, "characteristic", c.uuid, "service", c.service)
+			missing = c.uuid + " in a service " + c.service
 			continue
 		}
 		s.mu.Lock()
@@ -93,6 +94,9 @@ func (s *session) arm(ctx context.Context, st *Station) error {
 		if _, err := call(ctx, s.object(path), charIf+".StartNotify"); err != nil {
 			return err
 		}
+	}
+	if missing != "" { // it may be told late
+		return fmt.Errorf("the device has no characteristic %s", missing)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

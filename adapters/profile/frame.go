@@ -177,6 +177,9 @@ func (p *Profile) run(ctx context.Context, open Open, f Frame) []error {
 	if pusher, ok := station.(field.Pusher); ok && pusher.Pushes() {
 		read = func() (field.Record, error) { return hear(ctx, driver, group) }
 	}
+	if hearer, ok := station.(field.Hearer); ok && hearer.Hears(group) && f.Request == nil {
+		read = func() (field.Record, error) { return hearer.Hear(f.Answer) }
+	}
 	record, err := read()
 	switch {
 	case wrong != nil:

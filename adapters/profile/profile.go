@@ -70,9 +70,7 @@ func Library(keys Keys, report *strict.Report) []*Profile {
 
 // Later lists the profiles that a later build brings: name → protocol.
 func Later() map[string]string {
-	return map[string]string{
-		"ruuvi-tag": "ble",
-	}
+	return map[string]string{}
 }
 
 // Load reads every *.toml of a folder, in the order of their names. No folder is no profiles. A profile with faults

@@ -36,6 +36,12 @@ const (
 	KindRadio = "radio"
 )
 
+// How a radio scans: it listens, or it asks the devices for more.
+const (
+	ScanPassive = "passive"
+	ScanActive  = "active"
+)
+
 // The framings of a line: how Modbus frames stand on it, or raw where there are none. The first of its kind is the
 // default.
 var (

@@ -101,7 +101,10 @@ type Line struct {
 	Host    string // "192.0.2.20:502"
 	Framing string // of Modbus: "tcp", "rtu" or "ascii" for a host, "rtu" or "ascii" for a port; "raw" for other protocols
 	Radio   string // "hci0"
-	Timeout time.Duration
+	Scan    string // of a radio: ScanPassive or ScanActive
+	// RestartService says that bluetoothd may be restarted when nothing else wakes the radio.
+	RestartService bool
+	Timeout        time.Duration
 }
 
 // Deadband is how far a value must move before it is sent again under only_changes.

@@ -18,6 +18,7 @@ const (
 	defaultEvery     = 10 * time.Second
 	defaultSlow      = 15 * time.Minute
 	defaultHeartbeat = 15 * time.Minute
+	defaultSilent    = 10 * time.Minute // of a device on a radio
 )
 
 // deviceEntry is one [[device]] while it is read, also one that cannot run.
@@ -131,7 +132,11 @@ func (l *loader) readDevice(e *deviceEntry) {
 			"make slow longer than every, or leave it out")
 	}
 	e.Timeout = t.Duration("timeout", timeout, profile.LeastTimeout, profile.MostTimeout)
-	e.SilentAfter = t.Duration("silent_after", 0, time.Second, profile.MostPeriod)
+	silent := time.Duration(0)
+	if line != nil && line.kind == KindRadio {
+		silent = defaultSilent
+	}
+	e.SilentAfter = t.Duration("silent_after", silent, time.Second, profile.MostPeriod)
 	if p, known := l.build.Protocols[e.Protocol]; known && !p.Listens && t.Has("silent_after") {
 		t.Complain("silent_after", "the device is polled and does not speak by itself", "leave the key out: a polled device that does not answer is marked at once")
 	}

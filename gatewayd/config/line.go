@@ -19,7 +19,7 @@ type lineEntry struct {
 }
 
 func (l *loader) readLines() {
-	ports := map[string]*strict.Table{}
+	ports, radios := map[string]*strict.Table{}, map[string]*strict.Table{}
 	for _, t := range l.tables("line") {
 		e := &lineEntry{table: t}
 		e.Name = t.NeedName("name", `a name for the line: name = "rs485-1"`)
@@ -32,6 +32,11 @@ func (l *loader) readLines() {
 			t.Complain("port", "another line has this port: "+first.Locate("port").String(), "one [[line]] a port; many devices may hang on it")
 		} else if e.Port != "" {
 			ports[e.Port] = t
+		}
+		if first := radios[e.Radio]; first != nil {
+			t.Complain("radio", "another line has this radio: "+first.Locate("radio").String(), "one [[line]] a radio; many devices may hang on it")
+		} else if e.Radio != "" {
+			radios[e.Radio] = t
 		}
 		if !t.Failed() && !l.build.runsOn(e.kind) {
 			e.later = true
@@ -79,8 +84,10 @@ func (e *lineEntry) read() {
 		e.Framing = t.OneOf("framing", hostFramings[0], hostFramings...)
 	case KindRadio:
 		e.Radio = t.Need("radio", `such as radio = "hci0"`)
+		e.Scan = t.OneOf("scan", ScanPassive, ScanPassive, ScanActive)
+		e.RestartService = t.Flag("restart_service")
 	default:
-		t.Ignore("mode", "rs485", "framing")
+		t.Ignore("mode", "rs485", "framing", "scan", "restart_service")
 	}
 	e.Timeout = t.Duration("timeout", 0, profile.LeastTimeout, profile.MostTimeout)
 	t.Done(func(key string) string {
@@ -89,6 +96,8 @@ func (e *lineEntry) read() {
 			return "this is a key of lines with a port"
 		case "framing":
 			return "this is a key of lines with a port or a host"
+		case "scan", "restart_service":
+			return "this is a key of lines with a radio"
 		}
 		return ""
 	})

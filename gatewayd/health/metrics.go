@@ -98,6 +98,28 @@ func ofDevices(name, help string, kind prometheus.ValueType, value func(*Device)
 	}}
 }
 
+// ofRadios makes a family of the lines that are radios.
+func ofRadios(name, help string, kind prometheus.ValueType, value func(*Radio) float64) family {
+	return family{name, help, []string{"line"}, kind, func(s *Status, emit func(float64, ...string)) {
+		for _, l := range s.Lines {
+			if l.Radio != nil {
+				emit(value(l.Radio), l.Name)
+			}
+		}
+	}}
+}
+
+// ofAir makes a family of the devices on a radio.
+func ofAir(name, help string, kind prometheus.ValueType, value func(*Air) float64) family {
+	return family{name, help, []string{"line", "device"}, kind, func(s *Status, emit func(float64, ...string)) {
+		for _, d := range s.Devices {
+			if d.Air != nil {
+				emit(value(d.Air), d.Line, d.Name)
+			}
+		}
+	}}
+}
+
 // families is the table of all metrics. Durations are seconds, sizes bytes, counters since the daemon's start.
 func families() []family {
 	const counter, gauge = prometheus.CounterValue, prometheus.GaugeValue
@@ -165,6 +187,43 @@ func families() []family {
 		ofLines("line_overruns_total", "Bytes that the UART lost because the box was too busy.", counter, func(l *Line) float64 { return float64(l.Overruns) }),
 		ofLines("line_missed_total", "Periods of the line's devices in which no read could start in time.", counter, func(l *Line) float64 { return float64(l.Missed) }),
 		ofLines("line_forecast_ratio", "Occupancy that the plan lets expect.", gauge, func(l *Line) float64 { return l.Forecast }),
+
+		{"radio_mode_info", "1, with how the radio listens in a label: passive, active, idle, off.", []string{"line", "mode"}, gauge, func(s *Status, emit func(float64, ...string)) {
+			for _, l := range s.Lines {
+				if l.Radio != nil {
+					emit(1, l.Name, l.Radio.Mode)
+				}
+			}
+		}},
+		ofRadios("radio_adverts_total", "Advertisements heard.", counter, func(r *Radio) float64 { return float64(r.Adverts) }),
+		ofRadios("radio_repeats_total", "Messages that were told before.", counter, func(r *Radio) float64 { return float64(r.Repeats) }),
+		ofRadios("radio_strangers", "Devices on the air that are not configured.", gauge, func(r *Radio) float64 { return float64(r.Strangers) }),
+		ofRadios("radio_dropped_total", "Advertisements that came faster than they could be taken.", counter, func(r *Radio) float64 { return float64(r.Dropped) }),
+		ofRadios("radio_odd_total", "Objects of another shape than BlueZ documents.", counter, func(r *Radio) float64 { return float64(r.Odd) }),
+		{"radio_refused_total", "Messages refused, by cause.", []string{"line", "cause"}, counter, func(s *Status, emit func(float64, ...string)) {
+			for _, l := range s.Lines {
+				if r := l.Radio; r != nil {
+					emit(float64(r.Truncated), l.Name, "truncated")
+					emit(float64(r.Unknown), l.Name, "unknown")
+					emit(float64(r.Key), l.Name, "key")
+					emit(float64(r.Replayed), l.Name, "replayed")
+				}
+			}
+		}},
+		{"radio_recoveries_total", "Steps taken to wake a silent radio.", []string{"line", "step"}, counter, func(s *Status, emit func(float64, ...string)) {
+			for _, l := range s.Lines {
+				if r := l.Radio; r != nil {
+					emit(float64(r.Scans), l.Name, "scan")
+					emit(float64(r.Cycles), l.Name, "adapter")
+					emit(float64(r.Restarts), l.Name, "service")
+				}
+			}
+		}},
+		ofRadios("radio_connects_total", "Connections made.", counter, func(r *Radio) float64 { return float64(r.Connects) }),
+		ofRadios("radio_connect_failures_total", "Connections that could not be made.", counter, func(r *Radio) float64 { return float64(r.Failures) }),
+		ofAir("device_rssi_dbm", "Signal of the last advertisement; 0 for not known.", gauge, func(a *Air) float64 { return float64(a.RSSI) }),
+		ofAir("device_adverts_total", "Advertisements of the device.", counter, func(a *Air) float64 { return float64(a.Adverts) }),
+		ofAir("device_adverts_refused_total", "Advertisements of the device that were refused.", counter, func(a *Air) float64 { return float64(a.Refused) }),
 
 		ofDevices("device_tags_good", "Tags that have a value.", gauge, func(d *Device) float64 { return float64(d.Good) }),
 		ofDevices("device_tags_bad", "Tags that have none.", gauge, func(d *Device) float64 { return float64(d.Bad) }),

@@ -120,6 +120,41 @@ type Line struct {
 	Overruns  uint64  `json:"overruns"`
 	Missed    uint64  `json:"missed"`   // periods of its devices in which no read could start in time
 	Forecast  float64 `json:"forecast"` // occupancy that the plan lets expect; 0 on a line without bit times
+	Radio     *Radio  `json:"radio,omitempty"`
+}
+
+// Radio is what only a line that is a radio has.
+type Radio struct {
+	Address   string `json:"address,omitempty"` // of the adapter
+	Mode      string `json:"mode"`              // "passive", "active" (devices are asked for more), "idle" (nobody is listened to), "off"
+	Trouble   string `json:"trouble,omitempty"`
+	Adverts   uint64 `json:"adverts"`   // advertisements heard, of strangers too
+	Repeats   uint64 `json:"repeats"`   // messages of our devices that were told before
+	Strangers int    `json:"strangers"` // devices on the air that are not ours, now
+	Forgotten uint64 `json:"forgotten"` // strangers that were forgotten for want of room
+	Dropped   uint64 `json:"dropped"`   // advertisements that came faster than they could be taken
+	Odd       uint64 `json:"odd"`       // objects and values of another shape than BlueZ documents
+	Truncated uint64 `json:"truncated"` // messages refused: cut short,
+	Unknown   uint64 `json:"unknown"`   // with an object that is not known,
+	Key       uint64 `json:"key"`       // encrypted with another key, or damaged,
+	Replayed  uint64 `json:"replayed"`  // with a number that was there before
+	Scans     uint64 `json:"scans"`     // steps of recovery: the scan begun anew,
+	Cycles    uint64 `json:"cycles"`    // the adapter switched off and on,
+	Restarts  uint64 `json:"restarts"`  // bluetoothd restarted
+	Connects  uint64 `json:"connects"`  // connections made
+	Failures  uint64 `json:"failures"`  // and not
+}
+
+// Air is how a radio sees one device.
+type Air struct {
+	RSSI      int16  `json:"rssi_dbm,omitempty"` // of its last advertisement
+	Heard     int64  `json:"heard,omitempty"`    // when it last was
+	Format    string `json:"format,omitempty"`   // of its last message
+	Adverts   uint64 `json:"adverts"`
+	Repeats   uint64 `json:"repeats"`
+	Refused   uint64 `json:"refused"`
+	Refusal   string `json:"refusal,omitempty"` // why the last one was
+	Connected bool   `json:"connected,omitempty"`
 }
 
 // Device is one box on a line.
@@ -144,6 +179,7 @@ type Device struct {
 	BadFrames  uint64  `json:"bad_frames"` // requests to which only something came that was no answer: CRC, torn frames
 	Exceptions uint64  `json:"exceptions"` // answers that refused
 	Late       uint64  `json:"late"`       // answers that came after their request was given up
+	Air        *Air    `json:"air,omitempty"`
 }
 
 // Process is the daemon itself.

@@ -39,7 +39,7 @@ func (s *Status) Print(w io.Writer) {
 		if !l.Up {
 			state = "DOWN"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%.0f %%\t%d\t%d\t%d\t%d\t%d\t%s\n", l.Name, state, 100*l.Occupancy, l.Exchanges, l.Timeouts, l.Garbage, l.Parity, l.Framing, l.Where)
+		fmt.Fprintf(t, "%s\t%s\t%.0f %%\t%d\t%d\t%d\t%d\t%d\t%s\n", l.Name, state, 100*l.Occupancy, l.Exchanges, l.Timeouts, l.Garbage, l.Parity, l.Framing, l.Where+l.Radio.text())
 	}
 	fmt.Fprintln(t, "\nDEVICE\tSTATE\tGOOD\tBAD\tLAST\tP95\tMISSED\tBUSY\tTURN\tTIMEOUTS\tBADFRAMES\tLINE")
 	for _, d := range s.Devices {
@@ -48,7 +48,7 @@ func (s *Status) Print(w io.Writer) {
 			last = Duration(float64(s.Now-d.LastGood)/1000) + " ago"
 		}
 		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%s\t%s\t%d\t%.0f %%\t%.0f ms\t%d\t%d\t%s %s\n", d.Name, d.State, d.Good, d.Bad, last, Duration(d.P95), d.Missed,
-			100*d.Occupancy, 1000*d.Turnaround, d.Timeouts, d.BadFrames, d.Line, d.Address)
+			100*d.Occupancy, 1000*d.Turnaround, d.Timeouts, d.BadFrames, d.Line, d.Address+d.Air.text())
 	}
 	t.Flush()
 	b := &s.Buffer
@@ -80,6 +80,22 @@ func (s *Status) flashLine() string {
 		fmt.Fprintf(&b, ", spare blocks %s", s.Flash.Reserve)
 	}
 	return b.String() + "\n"
+}
+
+// text is what a line's place is followed by; "" where there is no radio.
+func (r *Radio) text() string {
+	if r == nil {
+		return ""
+	}
+	return fmt.Sprintf(" %s, %d adverts, %d strangers", r.Mode, r.Adverts, r.Strangers)
+}
+
+// text is what a device's address is followed by; "" where there is no radio.
+func (a *Air) text() string {
+	if a == nil || a.RSSI == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" %d dBm", a.RSSI)
 }
 
 func (p *Platform) state(now int64) string {

@@ -38,6 +38,8 @@ type BlueZ struct {
 	bus  string
 	Path dbus.ObjectPath // of the adapter
 
+	turn sync.Mutex // held while a connection begins or ends: what is told of it comes in order
+
 	mu       sync.Mutex
 	conn     *dbus.Conn // nil while bluetoothd is stopped
 	systemd  *dbus.Conn

@@ -237,10 +237,12 @@ func (c *Char) path() dbus.ObjectPath {
 func (d *Device) Connect() *dbus.Error {
 	b := d.b
 	b.called("Connect")
+	b.turn.Lock()
 	b.mu.Lock()
 	f := b.faults
 	if f.NoConnect || !d.exists {
 		b.mu.Unlock()
+		b.turn.Unlock()
 		return blueError("Failed", "le-connection-abort-by-local")
 	}
 	d.connected = true
@@ -248,10 +250,12 @@ func (d *Device) Connect() *dbus.Error {
 	b.mu.Unlock()
 	_ = b.changed(d.path(), "org.bluez.Device1", vardict{"Connected": dbus.MakeVariant(true)})
 	if f.LateConnect {
-		d.Drop()
+		d.drop()
+		b.turn.Unlock()
 		return nil
 	}
 	go func() { // as with BlueZ, the services are known after the answer
+		defer b.turn.Unlock()
 		for path, o := range objects {
 			if path != d.path() {
 				_ = b.emit("/", "org.freedesktop.DBus.ObjectManager.InterfacesAdded", path, o)
@@ -271,6 +275,12 @@ func (d *Device) Disconnect() *dbus.Error {
 
 // Drop ends the connection, as a device out of range does.
 func (d *Device) Drop() {
+	d.b.turn.Lock()
+	defer d.b.turn.Unlock()
+	d.drop()
+}
+
+func (d *Device) drop() {
 	b := d.b
 	b.mu.Lock()
 	was := d.connected
