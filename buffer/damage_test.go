@@ -5,6 +5,9 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"edgegateway/adapters/field"
 )
@@ -188,11 +191,43 @@ func TestOneDamagedStoreIsKept(t *testing.T) {
 func TestASecondDaemonIsKeptOut(t *testing.T) {
 	dir := t.TempDir()
 	r := start(t, testOptions(dir, "a"), quick())
-	if _, err := Open(testOptions(dir, "a")); !errors.Is(err, ErrLocked) {
+	if _, err := open(testOptions(dir, "a"), quick()); !errors.Is(err, ErrLocked) {
 		t.Fatalf("%v", err)
 	}
 	r.end()
 	start(t, testOptions(dir, "a"), quick())
+}
+
+// TestALockThatIsStillHeldIsWaitedFor: a process that was killed may hold the store's locks a little longer.
+func TestALockThatIsStillHeldIsWaitedFor(t *testing.T) {
+	dir := t.TempDir()
+	start(t, testOptions(dir, "a"), quick()).end()
+	for _, name := range []string{flashFolder, "lock"} {
+		held, err := os.Open(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Flock(int(held.Fd()), unix.LOCK_EX); err != nil {
+			t.Fatal(err)
+		}
+		released := make(chan struct{})
+		go func() {
+			defer close(released)
+			time.Sleep(4 * lockLook)
+			held.Close()
+		}()
+		patient := quick()
+		patient.lock = time.Minute
+		r := start(t, testOptions(dir, "a"), patient)
+		<-released
+		if st := r.Stats(); !st.Durable {
+			t.Errorf("%s: not durable: %s", name, st.Trouble)
+		}
+		r.end()
+	}
+	if list := asides(dir); len(list) != 0 {
+		t.Errorf("set aside: %q", list)
+	}
 }
 
 func TestNoUsableFolder(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -37,6 +38,21 @@ func lockFolder(dir string) (*folderLock, error) {
 	}
 	return &folderLock{f}, nil
 }
+
+// awaitLock tries again for a while what failed because another process holds a lock: one that was killed holds its own
+// until the kernel has taken it apart, and one that looked at the store on its behalf may outlive it.
+func awaitLock[T any](most time.Duration, try func() (T, error)) (T, error) {
+	for deadline := time.Now().Add(most); ; time.Sleep(lockLook) {
+		got, err := try()
+		held := err != nil && (errors.Is(err, ErrLocked) || strings.Contains(err.Error(), unix.EWOULDBLOCK.Error()))
+		if !held || time.Now().After(deadline) {
+			return got, err
+		}
+	}
+}
+
+// lockLook is the time between two looks at a lock that somebody holds.
+const lockLook = 50 * time.Millisecond
 
 func (l *folderLock) release() { l.f.Close() }
 

@@ -18,6 +18,7 @@ func quick() tuning {
 	t.gather = time.Millisecond
 	t.cursors = 50 * time.Millisecond
 	t.retry = 100 * time.Millisecond
+	t.lock = time.Millisecond
 	t.house = 50 * time.Millisecond
 	t.bucketBytes = 16 << 10
 	t.idleBytes = 1

@@ -56,7 +56,7 @@ func (s *Store) connect(now time.Time) error {
 		return err
 	}
 	if s.w.lock == nil {
-		lock, err := lockFolder(dir)
+		lock, err := awaitLock(s.tune.lock, func() (*folderLock, error) { return lockFolder(dir) })
 		if err != nil {
 			return err
 		}
@@ -150,7 +150,7 @@ func (s *Store) probe(dir string) error {
 }
 
 func (s *Store) openOne(dir string) (*flash, meta, error) {
-	f, err := openFlash(dir, s.shapes, s.opt.Log)
+	f, err := awaitLock(s.tune.lock, func() (*flash, error) { return openFlash(dir, s.shapes, s.opt.Log) })
 	if err != nil {
 		return nil, meta{}, err
 	}

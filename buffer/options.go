@@ -108,6 +108,7 @@ type tuning struct {
 	gather      time.Duration // how long an event waits for others to share its commit
 	cursors     time.Duration // the longest that a moved cursor stays in memory alone
 	retry       time.Duration // between two attempts to get a usable store
+	lock        time.Duration // how long the lock of a process that ended is waited for
 	house       time.Duration // between two looks at disk, age and free space
 	bucketBytes int64         // encoded bytes after which a bucket is closed
 	bucketAge   time.Duration // age at which it is closed
@@ -123,6 +124,7 @@ func defaultTuning() tuning {
 		gather:      10 * time.Millisecond,
 		cursors:     5 * time.Second,
 		retry:       60 * time.Second,
+		lock:        5 * time.Second,
 		house:       10 * time.Second,
 		bucketBytes: 1 << 20,
 		bucketAge:   time.Hour,
