@@ -42,7 +42,9 @@ func lockFolder(dir string) (*folderLock, error) {
 // awaitLock tries again for a while what failed because another process holds a lock: one that was killed holds its own
 // until the kernel has taken it apart, and one that looked at the store on its behalf may outlive it.
 func awaitLock[T any](most time.Duration, try func() (T, error)) (T, error) {
-	for deadline := time.Now().Add(most); ; time.Sleep(lockLook) {
+	look := time.NewTicker(lockLook)
+	defer look.Stop()
+	for deadline := time.Now().Add(most); ; <-look.C {
 		got, err := try()
 		held := err != nil && (errors.Is(err, ErrLocked) || strings.Contains(err.Error(), unix.EWOULDBLOCK.Error()))
 		if !held || time.Now().After(deadline) {
