@@ -14,6 +14,7 @@ import (
 	"edgegateway/adapters/field"
 	"edgegateway/adapters/iec62056"
 	"edgegateway/adapters/link"
+	"edgegateway/adapters/mbus"
 	"edgegateway/adapters/modbus"
 	"edgegateway/adapters/serial"
 )
@@ -36,7 +37,7 @@ func Kinds() []Kind {
 		{Name: "modbus", Title: "Modbus RTU, ASCII, TCP, and RTU or ASCII over TCP", Lines: wired},
 		{Name: "dlt645", Title: "DL/T 645-2007 and -1997 meters", Lines: wired, Raw: true},
 		{Name: "iec62056", Title: "IEC 62056-21 meters", Lines: wired, Raw: true},
-		{Name: "mbus", Title: "M-Bus meters", Lines: wired, Raw: true, Later: true},
+		{Name: "mbus", Title: "M-Bus meters", Lines: wired, Raw: true},
 		{Name: "serial", Title: "devices with a serial protocol of their own", Lines: wired, Listens: true, Raw: true, TagKeys: serial.TagKeys()},
 		{Name: "ble", Title: "Bluetooth Low Energy sensors", Lines: []string{"radio"}, Listens: true},
 	}
@@ -59,6 +60,8 @@ func Open(protocol string, line link.Line, framing string) (field.Driver, error)
 		return dlt645.New(line), nil
 	case "iec62056":
 		return iec62056.New(line), nil
+	case "mbus":
+		return mbus.New(line), nil
 	case "modbus":
 		f, err := modbus.ParseFraming(framing)
 		if err != nil {
@@ -95,6 +98,8 @@ func Describe(protocol, framing string, sent bool, frame []byte) string {
 		return dlt645.Describe(frame)
 	case "iec62056":
 		return iec62056.Describe(frame)
+	case "mbus":
+		return mbus.Describe(frame)
 	}
 	return ""
 }

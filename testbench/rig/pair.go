@@ -10,17 +10,20 @@ import (
 	"edgegateway/testbench/ptyline"
 	"edgegateway/testbench/sim/dlt645"
 	"edgegateway/testbench/sim/iec62056"
+	"edgegateway/testbench/sim/mbus"
 	"edgegateway/testbench/sim/modbus"
 	"edgegateway/testbench/sim/port"
 )
 
 // Pair is one pair of wires with devices of several protocols on it, each in a mode of its own, behind a real pty: a
-// Modbus meter, a DL/T 645 meter, and an IEC 62056-21 meter that begins at 300 baud and goes on at 9600.
+// Modbus meter, a DL/T 645 meter, an M-Bus water meter, and an IEC 62056-21 meter that begins at 300 baud and goes on at
+// 9600.
 type Pair struct {
 	Port    *ptyline.Line
 	Modbus  *modbus.Server
 	DLT645  *dlt645.Meter
 	IEC     *iec62056.Meter
+	MBus    *mbus.Meter
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 	once    sync.Once
@@ -44,13 +47,17 @@ func NewPair(dir string) (*Pair, error) {
 		Set("02030200", "000034").Set("04000101", "26113001").Set("04000102", "140509").Set("00010000", "00120642")
 	p.IEC = iec62056.New("12345678", "/ABC5MT174", 'C', 300).Set("0.0.0", "(12345678)").Set("1-0:1.8.0*255", "(000123.45*kWh)").Set("32.7.0", "(230.1*V)").Paced()
 
+	wired := mbus.New(0)
+	p.MBus = wired.Add(7, "21436587", "ABC", 1, 7).Records("0C 13 45 23 01 00 1F", "4C 13 00 20 01 00 42 6C 7F 2C")
+
 	b := bus.New(line)
-	rtu, dlt, iec := b.Tap("9600 8N1"), b.Tap("2400 8E1"), b.Tap("300 7E1")
+	rtu, dlt, iec, water := b.Tap("9600 8N1"), b.Tap("2400 8E1"), b.Tap("300 7E1"), b.Tap("2400 8E1")
 	p.IEC.OnBaud(func(baud int) { iec.SetMode(fmt.Sprintf("%d 7E1", baud)) })
 	p.running.Go(func() { _ = b.Run(ctx) }) // it and the others end with the context; a broken one shows as a dead line
 	p.running.Go(func() { _ = p.Modbus.ServeRTU(ctx, rtu, modbus.Wire{Turnaround: 5 * time.Millisecond}) })
 	p.running.Go(func() { _ = port.Serve(ctx, dlt, meters) })
 	p.running.Go(func() { _ = port.Serve(ctx, iec, p.IEC) })
+	p.running.Go(func() { _ = port.Serve(ctx, water, wired) })
 	return p, nil
 }
 
@@ -117,6 +124,15 @@ device = "billing"
 name   = "clock"
 at     = "clock"
 group  = "slow"
+
+[[device]]
+name    = "water"
+line    = "pair"
+mode    = "2400 8E1"
+profile = "mbus-water"
+address = "21436587"
+every   = "2s"
+slow    = "2s"
 
 [[device]]
 name    = "optical"

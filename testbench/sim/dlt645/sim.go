@@ -189,7 +189,11 @@ func (b *Bus) answers(req []byte) []port.Out {
 			}
 		}
 	}
-	mixed[len(mixed)-2] ^= 0x5A
+	n := len(mixed)
+	mixed[n-2] = 1 // and the sum of the rest: a checksum that is wrong, whatever the answers were
+	for _, c := range mixed[2 : n-2] {
+		mixed[n-2] += c
+	}
 	return []port.Out{{After: wait, Char: b.char, Bytes: mixed}}
 }
 
