@@ -39,15 +39,3 @@ func TestDescribe(t *testing.T) {
 		}
 	}
 }
-
-func FuzzDescribe(f *testing.F) {
-	f.Add([]byte{1, 3, 0, 0, 0, 10, 0xC5, 0xCD})
-	f.Add([]byte{0, 7, 0, 0, 0, 2, 1, 0x83})
-	f.Fuzz(func(t *testing.T, frame []byte) {
-		for _, framing := range []modbus.Framing{modbus.RTU, modbus.TCP} {
-			if modbus.Describe(framing, true, frame) == "" || modbus.Describe(framing, false, frame) == "" {
-				t.Error("nothing was said")
-			}
-		}
-	})
-}

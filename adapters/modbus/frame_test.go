@@ -175,61 +175,6 @@ func TestFindAmongNoise(t *testing.T) {
 	}
 }
 
-// FuzzFindRTU: whatever comes, what is found is an intact frame of the unit and function asked, with what was asked.
-func FuzzFindRTU(f *testing.F) {
-	requests := [][]byte{
-		unhex("01 03 00 00 00 01 84 0A"), unhex("01 01 00 00 00 09 FC 0C"), unhex("01 06 00 01 00 07 99 C8"),
-		unhex("01 10 00 01 00 01 02 00 07 E6 43"),
-	}
-	for i := range requests {
-		f.Add(i, []byte{})
-		f.Add(i, unhex("01 03 02 00 2A 39 9B"))
-		f.Add(i, unhex("01 83 02 C0 F1"))
-		f.Add(i, requests[i])
-		f.Add(i, unhex("01 03 04 00 2A 00 2B 9B E4 01 03 02 00 2A 39 9B"))
-	}
-	f.Fuzz(func(t *testing.T, which int, got []byte) {
-		request := requests[uint(which)%uint(len(requests))]
-		d := asking(RTU, request)
-		for _, find := range []func([]byte) ([]byte, int, int, error){d.findRTU, d.findStray} {
-			answer, skip, missing, err := find(got)
-			if err != nil || skip < 0 || skip > len(got) || answer == nil && missing < 1 {
-				t.Fatalf("skip %d, missing %d, %v", skip, missing, err)
-			}
-			if answer == nil {
-				continue
-			}
-			if !bytes.Equal(seal(answer[:len(answer)-2]), answer) || answer[0] != 1 || answer[1]&0x7F != request[1] || !bytes.Contains(got, answer) {
-				t.Fatalf("% x is taken out of % x for an answer to % x", answer, got, request)
-			}
-		}
-		if answer, _, _, _ := d.findRTU(got); answer != nil && answer[1] == 3 && len(answer) != 7 {
-			t.Fatalf("% x is no answer to % x", answer, request)
-		}
-	})
-}
-
-// FuzzFindTCP: the same, and that the frames of a stream are skipped one by one.
-func FuzzFindTCP(f *testing.F) {
-	request := unhex("00 05 00 00 00 06 11 03 00 6B 00 01")
-	f.Add(unhex("00 05 00 00 00 05 11 03 02 00 2A"))
-	f.Add(unhex("00 04 00 00 00 05 11 03 02 00 07 00 05 00 00 00 03 11 83 02"))
-	f.Add(unhex("00 05 00 01 00 05 11 03 02 00 2A"))
-	f.Fuzz(func(t *testing.T, got []byte) {
-		d := asking(TCP, request)
-		answer, skip, missing, err := d.findTCP(got)
-		if skip < 0 || skip > len(got) || answer == nil && err == nil && missing < 1 {
-			t.Fatalf("skip %d, missing %d", skip, missing)
-		}
-		if answer == nil || d.asked.fault != "" {
-			return
-		}
-		if !bytes.Equal(answer[:2], request[:2]) || answer[6] != 17 || answer[7]&0x7F != 3 || answer[7] == 3 && len(answer) != 11 {
-			t.Fatalf("% x is no answer", answer)
-		}
-	})
-}
-
 // TestCodeTable keeps goburrow's codes and ours in step.
 func TestCodeTable(t *testing.T) {
 	for sp, want := range map[space]byte{

@@ -203,21 +203,3 @@ func TestEncodeRefuses(t *testing.T) {
 		t.Errorf("a string that is too long: %v", err)
 	}
 }
-
-func FuzzParseAt(f *testing.F) {
-	for _, s := range []string{"holding 200", "input 72", "coil 0", "holding 210 bit 3", "40001", "4x0201", "holdng 200", "", "holding 0x10", "hold:200.3"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		sp, start, bit, err := parseAt(s)
-		if err != nil {
-			if err.problem == "" || err.hint == "" {
-				t.Errorf("%q is refused without a word: %+v", s, err)
-			}
-			return
-		}
-		if start < 0 || start > 65535 || bit < -1 || bit > 15 || bit >= 0 && sp.bits() {
-			t.Errorf("%q is %v %d bit %d", s, sp, start, bit)
-		}
-	})
-}

@@ -294,7 +294,7 @@ func TestTableAgreesWithTheModels(t *testing.T) {
 	}
 }
 
-func FuzzDecode(f *testing.F) {
+func FuzzFrames(f *testing.F) {
 	f.Add("sunspec 103 W", []byte{0x53, 0x75})
 	f.Add("sunspec 160 module 1 DCA", []byte{0xFF, 0xFF, 0x80, 0})
 	f.Add("sunspec 1|103 #2 Mn", []byte{})
