@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"edgegateway/adapters/field"
@@ -15,6 +16,8 @@ type Store struct {
 	tune   tuning
 	kick   chan struct{} // wakes the writer before its time
 	shapes *shapes
+	begun  time.Time
+	turn   atomic.Int64 // when Run's loop will have made its next turn, since begun; 0 before and after
 
 	mu      sync.Mutex // guards all below, and is never held over I/O
 	closed  bool
@@ -45,7 +48,7 @@ type Store struct {
 }
 
 func newStore(o Options, tune tuning) *Store {
-	s := &Store{opt: o, tune: tune, kick: make(chan struct{}, 1), shapes: newShapes()}
+	s := &Store{begun: time.Now(), opt: o, tune: tune, kick: make(chan struct{}, 1), shapes: newShapes()}
 	for c := range s.streams {
 		s.streams[c] = &stream{class: field.Class(c), head: head{base: 1, named: 1}, chain: 1, lease: lease{next: 1, end: 1}}
 	}

@@ -45,6 +45,7 @@ func (s *Store) Run(ctx context.Context) error {
 		s.guard(stop)
 	}()
 	defer func() { close(stop); <-unguarded }()
+	defer s.turn.Store(0)
 	for {
 		select {
 		case <-ctx.Done():
@@ -52,8 +53,20 @@ func (s *Store) Run(ctx context.Context) error {
 		case <-s.kick:
 		case <-timer.C:
 		}
-		timer.Reset(s.work())
+		rest := s.work()
+		s.turn.Store(int64(time.Since(s.begun) + max(rest, 0) + 1))
+		timer.Reset(rest)
 	}
+}
+
+// Overdue is how long the loop of Run stands still already, beyond the time that it gave itself for its last rest; 0
+// while it turns, and while it does not run. A slow flash shows in it, too. It is for a watchdog.
+func (s *Store) Overdue() time.Duration {
+	until := s.turn.Load()
+	if until == 0 {
+		return 0
+	}
+	return max(0, time.Since(s.begun)-time.Duration(until))
 }
 
 // work does what is due and says when there is more.

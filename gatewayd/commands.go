@@ -56,6 +56,7 @@ func (d *daemon) verbs() []command.Verb {
 		{Name: "trace", Level: command.Operate, Args: "line [seconds] [frames]", Does: "the frames of a line, decoded", Limit: 2 * traceMost, Long: true, Run: d.traceVerb},
 		{Name: "drill", Level: command.Configure, Args: "kind duration [platform]", Does: "cut our own uplink, and prove that nothing is lost", Limit: 3 * drillMost, Long: true, Run: d.drill},
 		{Name: "report", Level: command.Observe, Does: "the acceptance report: what runs, how, and what is wrong", Run: d.reportVerb},
+		{Name: "reload", Level: command.Configure, Does: "take up the installer's files as they are now, or refuse them", Run: d.reloadVerb},
 		{Name: "cancel", Level: command.Operate, Args: "id", Does: "break off a command that is being run", Run: d.cancel},
 	}
 	var m *machine.Machine // of a nil daemon, only the verbs' names are asked for

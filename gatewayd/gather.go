@@ -179,8 +179,12 @@ func (d *daemon) headline() string {
 	return fmt.Sprintf("all is well: %d lines, %d devices", len(s.Lines), len(s.Devices))
 }
 
-// progress makes the watchdog's question: has every line's loop made a turn since it was last asked? An outage of a
-// line or of the uplink is no reason to restart: the loops turn all the same.
+// standstill is how much later than it said itself the buffer or an uplink may make its next turn, before the watchdog
+// takes it for stuck. A dying flash or a socket that takes nothing may hold one up for long and recover.
+const standstill = 2 * time.Minute
+
+// progress makes the watchdog's question: has every line's loop made a turn since it was last asked, and do the buffer
+// and every uplink turn? An outage of a line or of the uplink is no reason to restart: the loops turn all the same.
 func (d *daemon) progress() func() error {
 	last := map[*collect.Loop]uint64{} // the first question always finds progress
 	return func() error {
@@ -193,6 +197,14 @@ func (d *daemon) progress() func() error {
 			now[l.loop] = p
 		}
 		last = now
+		if late := d.store.Overdue(); late > standstill {
+			return fmt.Errorf("the buffer stands still for %s", late.Round(time.Second))
+		}
+		for _, p := range d.here().platforms {
+			if late := p.uplink.Overdue(); late > standstill {
+				return fmt.Errorf("the uplink to %s stands still for %s", p.Name, late.Round(time.Second))
+			}
+		}
 		return nil
 	}
 }

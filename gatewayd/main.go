@@ -90,6 +90,7 @@ func verbs() []verb {
 		{"updater", "[hold FILE.deb]", "what gatewayd-update.service runs as root", []string{"folder", "window", "settle", "share"}, nil, runUpdater},
 		{"manifest", "FILE.deb [BASE.deb…] --key FILE --url URL", "for publishers: sign a manifest", []string{"key", "url", "min", "days", "notes"}, nil, runManifest},
 		{"dialects", "", "the platforms' dialects, and which are in this build", nil, nil, runDialects},
+		{"reload", "", "have the daemon take up the changed configuration, or refuse it; what is the same goes on", nil, nil, runReload},
 		{"version", "", "the version of this binary", nil, nil, runVersion},
 		{"generate", "man|bash|zsh|fish", "the manual page, or a shell's completions, of this binary", nil, nil, runGenerate},
 	}

@@ -82,7 +82,7 @@ func runDaemon(c *cli) error {
 	log := slog.New(systemd.LogHandler(level))
 	ctx, stop := interruptible()
 	defer stop()
-	signal.Ignore(syscall.SIGHUP) // a closed terminal ends nothing; a changed configuration wants a restart
+	signal.Ignore(syscall.SIGHUP) // a closed terminal ends nothing; a changed configuration is taken up by `gatewayd reload`
 	tuneMemory()
 
 	if err := makeFolders(c.state, c.runtime); err != nil {
@@ -107,14 +107,14 @@ func runDaemon(c *cli) error {
 	if err != nil {
 		return err
 	}
-	page, err := listenPage(site.config.Web.Listen)
+	page, err := listenPage(site.config.Web.Listen, log)
 	if err != nil {
 		log.Error("the local page is not served", "error", err) // not worth stopping the daemon for
 	}
 
 	d := &daemon{log: log, since: time.Now(), kept: kept, creds: c.creds, leave: make(chan string, 1), again: make(chan int, 1)}
 	d.scene.Store(&scene{site: site})
-	if d.clock, err = clock.New(c.state, clock.Options{Event: d.event, Log: log}); err != nil {
+	if d.clock, err = clock.New(c.state, clock.Options{Ask: systemd.ClockSynchronised, Event: d.event, Log: log}); err != nil {
 		return err
 	}
 	d.flash = flash.NewMeter(c.state)
@@ -348,7 +348,18 @@ func listenControl(path string) (net.Listener, error) {
 	return l, nil
 }
 
-func listenPage(address string) (net.Listener, error) {
+// pageSocket is the name of the port that gatewayd.socket holds for the page.
+const pageSocket = "page"
+
+// listenPage opens the page's port, unless systemd holds one for it: that one is served then, whatever is configured.
+func listenPage(address string, log *slog.Logger) (net.Listener, error) {
+	held, err := systemd.Listener(pageSocket)
+	if err != nil || held != nil {
+		if held != nil && address != "" {
+			log.Info("systemd holds the page's port, and [web] listen is not used", "listen", address, "served", held.Addr())
+		}
+		return held, err
+	}
 	if address == "" {
 		return nil, nil
 	}
@@ -375,6 +386,7 @@ func startAnew(generation int, errOut io.Writer) int {
 	if generation != 0 {
 		env = append(env, fmt.Sprintf("%s=%d", resumeVariable, generation))
 	}
+	_ = systemd.KeepSockets() // without it the page moves to its own port
 	err := syscall.Exec("/proc/self/exe", os.Args, env)
 	fmt.Fprintln(errOut, "gatewayd: it cannot start itself anew:", err)
 	return exitNo

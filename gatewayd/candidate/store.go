@@ -193,6 +193,15 @@ func (s *Store) FromAfar() bool {
 	return s.active() != 0
 }
 
+// Installer gives the installer's main file, and whether the files have changed since what holds came from afar: then
+// they are newer than it.
+func (s *Store) Installer() (main string, newer bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	files, err := read(s.main)
+	return s.main, err == nil && s.state.Kept != 0 && files.Hash() != s.state.Base
+}
+
 // Files reads what runs.
 func (s *Store) Files() (Files, error) {
 	s.mu.Lock()

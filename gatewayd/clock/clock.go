@@ -22,8 +22,9 @@ import (
 )
 
 const (
-	refresh = 5 * time.Second // how often the kernel is asked; a step is noticed at once
-	step    = time.Second     // a wall clock that moved by more than this against the time since boot was set
+	asking  = 15 * time.Second // between two questions to who vouches for the clock where the kernel does not tell
+	refresh = 5 * time.Second  // how often the kernel is asked; a step is noticed at once
+	step    = time.Second      // a wall clock that moved by more than this against the time since boot was set
 )
 
 // earliest is the floor of a build that does not carry its date: the wall clock was never before it in this project.
@@ -31,9 +32,12 @@ var earliest = time.Date(2025, time.November, 1, 0, 0, 0, 0, time.UTC)
 
 // Options are what a Clock is told.
 type Options struct {
-	Trusted bool              // the wall clock is believed whatever the kernel says: containers, test machines
-	Event   func(field.Event) // told of kind "clock": synchronised, or set by more than a second; from Run's goroutine; may be nil
-	Log     *slog.Logger      // nil for none
+	Trusted bool // the wall clock is believed whatever the kernel says: containers, test machines
+	// Ask is asked whether the clock is synchronised where the kernel refuses to tell, from Run's goroutine, until it says
+	// yes; it may take seconds. Nil for nobody to ask.
+	Ask   func(context.Context) (bool, error)
+	Event func(field.Event) // told of kind "clock": synchronised, or set by more than a second; from Run's goroutine; may be nil
+	Log   *slog.Logger      // nil for none
 }
 
 // Clock stamps. Make one with New.
@@ -46,6 +50,8 @@ type Clock struct {
 	judge    func() (source string, ok bool) // whether the wall clock is synchronised, and who says so
 	bootID   func() (string, error)
 	boot     atomic.Uint32
+	refused  func() bool // whether the kernel refuses to tell
+	vouched  atomic.Bool // somebody who was asked said that it is synchronised
 	believed atomic.Bool // latched: once synchronised in a boot, the clock only drifts
 
 	mu     sync.Mutex
@@ -64,7 +70,7 @@ func New(dir string, o Options) (*Clock, error) {
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
 		return nil, fmt.Errorf("read CLOCK_BOOTTIME: %w", err)
 	}
-	c := &Clock{o: o, dir: dir, floor: built(), wall: time.Now, sinceUp: sinceUp, judge: kernel, bootID: bootID}
+	c := &Clock{o: o, dir: dir, floor: built(), wall: time.Now, sinceUp: sinceUp, judge: kernel, refused: kernelRefuses, bootID: bootID}
 	c.start()
 	return c, nil
 }
@@ -113,7 +119,7 @@ func (c *Clock) Correct(s field.Stamp) field.Stamp {
 	return s
 }
 
-// Synchronised says whether the clock can be believed, and who says so: "kernel", "systemd-timesyncd",
+// Synchronised says whether the clock can be believed, and who says so: "kernel", "systemd-timesyncd", "systemd-timedated",
 // "configuration", or "earlier in this boot".
 func (c *Clock) Synchronised() (source string, ok bool) {
 	c.mu.Lock()
@@ -129,7 +135,12 @@ func (c *Clock) Run(ctx context.Context) error {
 		c.o.Log.Warn("a step of the clock is noticed late", "by", refresh, "error", err)
 	}
 	defer w.close()
+	var asked time.Time
 	for ctx.Err() == nil {
+		if time.Since(asked) >= asking || asked.IsZero() {
+			c.ask(ctx)
+			asked = time.Now()
+		}
 		w.wait(ctx, refresh)
 		if ctx.Err() != nil {
 			break // whoever takes the events may be ending too
@@ -142,6 +153,18 @@ func (c *Clock) Run(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// ask asks who vouches for the clock, while nobody has yet and the kernel does not tell.
+func (c *Clock) ask(ctx context.Context) {
+	if c.o.Ask == nil || c.believed.Load() || !c.refused() {
+		return
+	}
+	yes, err := c.o.Ask(ctx)
+	if err != nil {
+		c.o.Log.Debug("nobody tells whether the clock is synchronised", "error", err)
+	}
+	c.vouched.Store(yes)
 }
 
 // look compares the clock with what was known of it, and says what changed.
@@ -196,6 +219,9 @@ func (c *Clock) synchronised() (source string, ok bool) {
 	}
 	if source, ok := c.judge(); ok {
 		return source, true
+	}
+	if c.vouched.Load() {
+		return "systemd-timedated", true
 	}
 	if _, ok := c.table.offset(c.boot.Load()); ok {
 		return "earlier in this boot", true

@@ -57,6 +57,7 @@ func (b *box) clock(o Options) *Clock {
 		sinceUp: func() time.Duration { b.mu.Lock(); defer b.mu.Unlock(); return b.up },
 		judge:   func() (string, bool) { b.mu.Lock(); defer b.mu.Unlock(); return "kernel", b.synced },
 		bootID:  func() (string, error) { return b.id, nil },
+		refused: func() bool { return o.Ask != nil },
 	}
 	c.start()
 	return c
@@ -274,5 +275,31 @@ func BenchmarkStamp(b *testing.B) {
 	}
 	for b.Loop() {
 		c.Stamp()
+	}
+}
+
+// TestAskedWhereTheKernelRefuses: in a sandbox the time service's word counts, and is asked for until it is yes.
+func TestAskedWhereTheKernelRefuses(t *testing.T) {
+	b := newBox(t)
+	asked, say := 0, false
+	c := b.clock(Options{Ask: func(context.Context) (bool, error) { asked++; return say, nil }})
+	look := func(want bool) {
+		t.Helper()
+		c.ask(t.Context())
+		c.look()
+		if _, got := c.Synchronised(); got != want {
+			t.Errorf("after %d questions: synchronised %t, want %t", asked, got, want)
+		}
+	}
+	look(false)
+	say = true
+	look(true)
+	say = false // once believed, it only drifts, and nobody is asked again
+	look(true)
+	if asked != 2 {
+		t.Errorf("asked %d times, want twice", asked)
+	}
+	if source, _ := c.Synchronised(); source != "systemd-timedated" {
+		t.Errorf("the source is %q", source)
 	}
 }

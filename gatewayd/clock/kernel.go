@@ -26,6 +26,14 @@ func kernel() (source string, ok bool) {
 	return "", false
 }
 
+// kernelRefuses says whether this process may not ask the kernel's clock discipline: a sandbox forbids it, since the same
+// call sets the clock.
+func kernelRefuses() bool {
+	var t unix.Timex
+	_, err := unix.Adjtimex(&t)
+	return err != nil
+}
+
 func sinceUp() time.Duration {
 	var ts unix.Timespec
 	// New asked once and was answered; the call has no other way to fail.

@@ -54,7 +54,9 @@ func (s *session) work(ctx context.Context) error {
 		if s.overdue(now) {
 			return errNoAck
 		}
-		timer.Reset(time.Until(s.nextLook(now, giveUp)))
+		rest := time.Until(s.nextLook(now, giveUp))
+		s.u.promise(rest)
+		timer.Reset(rest)
 		look := ready
 		if s.linger { // woken once for what lingers, not by each record that joins it
 			look = nil

@@ -26,6 +26,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"edgegateway/adapters/field"
@@ -93,6 +94,8 @@ type Uplink struct {
 	dial    func(context.Context, server, credentials) (conn, socket net.Conn, err error)
 
 	commands chan inbound
+	turn     atomic.Int64 // when Run's loop will have made its next turn, on time's monotonic clock since begun; 0 before and after
+	begun    time.Time
 	trial    trial // Run's goroutine only
 	quick    int   // losses within seconds of CONNACK, in a row; Run's goroutine only
 
@@ -140,6 +143,7 @@ func New(o Options) (*Uplink, error) {
 	}
 	u := &Uplink{
 		opts:     o,
+		begun:    time.Now(),
 		files:    credentials{secret: o.Secret, ca: o.CA, cert: o.Cert, key: o.Key, identity: o.Identity},
 		log:      o.Log.With("platform", o.Name),
 		dial:     dial,
@@ -162,11 +166,13 @@ func (u *Uplink) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { u.runCommands(ctx) })
 	defer wg.Wait()
+	defer u.turn.Store(0)
 
 	steps := ladder{policy: u.opts.Backoff}
 	var round round
 	for u.waitUncut(ctx) {
 		server := u.servers[round.next]
+		u.promise(connectTimeout)
 		s, err := u.connect(ctx, server)
 		var wait time.Duration
 		if err == nil {
@@ -291,6 +297,7 @@ func (u *Uplink) waitUncut(ctx context.Context) bool {
 		if !cut {
 			return true
 		}
+		u.turn.Store(0)
 		select {
 		case <-moved:
 		case <-ctx.Done():
@@ -299,12 +306,26 @@ func (u *Uplink) waitUncut(ctx context.Context) bool {
 	return false
 }
 
+// promise says that the loop will have made its next turn in so much time.
+func (u *Uplink) promise(d time.Duration) { u.turn.Store(int64(time.Since(u.begun) + max(d, 0) + 1)) }
+
+// Overdue is how long the loop of Run stands still already, beyond the time that it gave itself for its last wait; 0
+// while it turns, and while it does not run. An outage makes it wait, not stand still. It is for a watchdog.
+func (u *Uplink) Overdue() time.Duration {
+	until := u.turn.Load()
+	if until == 0 {
+		return 0
+	}
+	return max(0, time.Since(u.begun)-time.Duration(until))
+}
+
 // sleep waits for d, or until a drill begins or ends; false when the context has ended.
 func (u *Uplink) sleep(ctx context.Context, d time.Duration) bool {
 	if d <= 0 {
 		return ctx.Err() == nil
 	}
 	_, moved := u.cutState()
+	u.promise(d)
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
