@@ -115,7 +115,7 @@ func await(path string) error {
 		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		time.Sleep(10 * time.Millisecond)
+		<-time.After(10 * time.Millisecond) // the kernel makes the device when its driver is ready, and tells nobody who could be asked here
 	}
 	return fmt.Errorf("%s did not come in 30 s", path)
 }
