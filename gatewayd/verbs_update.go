@@ -44,7 +44,7 @@ func (d *daemon) newAgent(c *cli) (*update.Agent, error) {
 
 // runUpdate is `gatewayd update`.
 func runUpdate(c *cli) error {
-	const usage = "update [MANIFEST | cancel]; MANIFEST is a URL or a file"
+	const usage = "update [MANIFEST | cancel] [--one-way]; MANIFEST is a URL or a file"
 	if err := c.takes(0, 1, usage); err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ func runUpdate(c *cli) error {
 			}
 			what = strings.TrimSpace(string(text))
 		}
-		err = c.do("update", update.Args{Manifest: what}, &s)
+		err = c.do("update", update.Args{Manifest: what, OneWay: *c.switches["one-way"]}, &s)
 	}
 	if err != nil || c.json {
 		return err
@@ -176,7 +176,7 @@ func runManifest(c *cli) error {
 	}
 	ctx, stop := interruptible()
 	defer stop()
-	m := update.Manifest{V: 1, MinVersion: *c.flags["min"], Notes: *c.flags["notes"]}
+	m := update.Manifest{V: 1, MinVersion: *c.flags["min"], Notes: *c.flags["notes"], OneWay: *c.switches["one-way"]}
 	for i, file := range c.args {
 		info, a, err := packageFile(ctx, file)
 		if err != nil {

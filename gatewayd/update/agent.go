@@ -83,7 +83,7 @@ func NewAgent(o AgentOptions) (*Agent, error) {
 // Verbs are the rows for the daemon's table.
 func (a *Agent) Verbs() []command.Verb {
 	return []command.Verb{
-		{Name: "update", Level: command.Admin, Args: "manifest | cancel",
+		{Name: "update", Level: command.Admin, Args: "manifest [one_way] | cancel",
 			Does: "fetch and install a version; its manifest is a URL or a JWS", Run: a.update},
 		{Name: "update-status", Level: command.Observe, Does: "how an update is going", Run: a.statusVerb},
 	}
@@ -93,6 +93,7 @@ func (a *Agent) Verbs() []command.Verb {
 type Args struct {
 	Manifest string `json:"manifest,omitempty"` // https://…, or the manifest itself
 	Cancel   bool   `json:"cancel,omitempty"`   // give up what is being fetched
+	OneWay   bool   `json:"one_way,omitempty"`  // it is known that the versions before can't read what this one writes
 }
 
 // Status is how an update is going.
@@ -154,7 +155,7 @@ func (a *Agent) update(ctx context.Context, raw json.RawMessage) (any, error) {
 	case args.Cancel || args.Manifest == "":
 		return nil, command.Invalidf("say manifest (a URL, or the manifest itself), or cancel")
 	}
-	j, err := a.read(ctx, args.Manifest)
+	j, err := a.read(ctx, args.Manifest, args.OneWay)
 	if errors.Is(err, ErrRefused) {
 		return nil, &command.Error{Code: command.Refused, Text: err.Error()}
 	} else if err != nil {
@@ -167,7 +168,7 @@ func (a *Agent) update(ctx context.Context, raw json.RawMessage) (any, error) {
 }
 
 // read makes a job of a manifest, or refuses.
-func (a *Agent) read(ctx context.Context, manifest string) (job, error) {
+func (a *Agent) read(ctx context.Context, manifest string, oneWay bool) (job, error) {
 	keys, err := ReadKeys(a.o.Keys, false)
 	if err != nil {
 		return job{}, refusef("%v", err)
@@ -194,6 +195,9 @@ func (a *Agent) read(ctx context.Context, manifest string) (job, error) {
 	has := runs(held.Version, a.o.Version) // it holds what runs
 	if m.Version == a.o.Version || has && m.Version == held.Version {
 		return job{}, refusef("%s is running already", m.Version)
+	}
+	if m.OneWay && !oneWay {
+		return job{}, refusef("%s is one-way: after it, the versions before can't read what is buffered; say one_way when that is meant", m.Version)
 	}
 	j := job{Manifest: manifest, Version: m.Version, ID: rand.Text()}
 	if j.Package, err = download(m.Artifact, from); err != nil {

@@ -313,11 +313,14 @@ func TestOrders(t *testing.T) {
 		large.Size = 65 << 20
 		nowhere := s.manifest()
 		nowhere.URL = "ftp://gateway.test/x"
+		oneWay := s.manifest()
+		oneWay.OneWay = true
 		for _, c := range []struct {
 			name string
 			args any
 			want command.Code
 		}{
+			{"one-way without a word", Args{Manifest: signed(t, oneWay, s.key)}, command.Refused},
 			{"nothing", Args{}, command.Invalid},
 			{"both", Args{Manifest: good, Cancel: true}, command.Invalid},
 			{"unknown member", map[string]any{"url": "x"}, command.Invalid},

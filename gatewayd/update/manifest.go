@@ -32,8 +32,8 @@ type Manifest struct {
 	MinVersion string `json:"min_version,omitempty"`
 	// NotAfter ends the offer: Unix milliseconds; 0 for never.
 	NotAfter int64 `json:"not_after,omitempty"`
-	// OneWay says that what this version writes cannot be read by the ones before: it is never rolled back once it was
-	// committed, which is so anyway, and the operator is told before.
+	// OneWay says that what this version writes cannot be read by the ones before. Whoever orders it must say that this is
+	// known; a rollback then costs what is buffered, which is declared.
 	OneWay bool   `json:"one_way,omitempty"`
 	Notes  string `json:"notes,omitempty"` // for people
 	// Bases are packages of versions that this one may replace, for gateways that do not hold the package of what they
