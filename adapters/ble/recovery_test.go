@@ -138,7 +138,7 @@ func TestBusEnds(t *testing.T) {
 	r.device("tag", ruuviAddress, nil, "temperature = temperature")
 	r.run()
 	r.listening()
-	r.bus.Close()
+	r.bus.Stop()
 	r.await("it is said", func() bool {
 		return slices.ContainsFunc(r.failures(), func(e string) bool { return strings.Contains(e, "message bus") })
 	})

@@ -37,7 +37,8 @@ func Build(ctx context.Context, dir string) (string, error) {
 // Daemon is one real gatewayd in a process and folders of its own.
 type Daemon struct {
 	Binary string
-	Dir    string // holds gatewayd.toml, state, run, credentials and the log
+	Dir    string   // holds gatewayd.toml, state, run, credentials and the log
+	Env    []string // further variables of its environment, "NAME=value"
 
 	cmd  *exec.Cmd
 	done chan struct{} // closed when the process has ended
@@ -73,6 +74,7 @@ func (d *Daemon) flags() []string {
 // Start runs the daemon; it does not wait until it is ready.
 func (d *Daemon) Start() error {
 	d.cmd = exec.Command(d.Binary, append([]string{"run"}, d.flags()...)...)
+	d.cmd.Env = append(os.Environ(), d.Env...)
 	d.cmd.Stdout, d.cmd.Stderr = (*logWriter)(d), (*logWriter)(d)
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // it must not outlive a test that died
 	if err := d.cmd.Start(); err != nil {

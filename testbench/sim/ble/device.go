@@ -51,6 +51,20 @@ func (b *BlueZ) Add(address, name string) (*Device, error) {
 	return d, d.export(conn)
 }
 
+// Forget takes a device off the air for good.
+func (b *BlueZ) Forget(d *Device) {
+	b.mu.Lock()
+	delete(b.devices, d.Address)
+	conn := b.conn
+	b.mu.Unlock()
+	if conn == nil {
+		return
+	}
+	for _, kind := range [...]string{"org.bluez.Device1", "org.freedesktop.DBus.Properties"} {
+		_ = conn.Export(nil, d.path(), kind) // taking an export back does not fail
+	}
+}
+
 // Devices lists the devices, in the order of their addresses.
 func (b *BlueZ) Devices() []*Device {
 	b.mu.Lock()
