@@ -38,6 +38,11 @@ func demo(ctx context.Context, length time.Duration) error {
 	}
 	defer d.close()
 	show.say("a substation of three lines (Modbus TCP, RTU on a serial port at 9600 baud, RTU over TCP), a broker, and the daemon as a process of its own")
+	if d.air != nil {
+		show.say("and %d Bluetooth sensors, each with a message a second, behind a BlueZ of the testbench's own on a private message bus", demoSensors)
+	} else {
+		show.say("no Bluetooth sensors: %v", d.airless)
+	}
 	if err := d.daemon.Start(); err != nil {
 		return err
 	}
@@ -72,11 +77,14 @@ const closing = 5 * time.Second
 
 type demoRig struct {
 	plant    *rig.Plant
+	air      *rig.Air // nil where there can be none,
+	airless  error    // for this reason
 	broker   *broker.Broker
 	link     *wan.Link
 	recorder *consumer.Recorder
 	daemon   *rig.Daemon
 
+	hush   func() // ends the sensors; nil where there are none
 	cancel context.CancelFunc
 	wait   sync.WaitGroup
 
@@ -84,7 +92,10 @@ type demoRig struct {
 	backfill time.Time // when the first record came that had not left at once
 }
 
-const demoGateway = "demo-gw"
+const (
+	demoGateway = "demo-gw"
+	demoSensors = 2
+)
 
 func newDemo(dir, binary string) (*demoRig, error) {
 	d := &demoRig{}
@@ -112,17 +123,38 @@ func newDemo(dir, binary string) (*demoRig, error) {
 	d.cancel = cancel
 	d.wait.Go(func() { _ = d.broker.Run(ctx) }) // a broker that fails shows as an outage that does not end
 	d.wait.Go(func() { _ = d.link.Run(ctx) })
-	d.daemon, err = rig.NewDaemon(binary, filepath.Join(dir, "box"), d.plant.Config(demoGateway, "mqtt://"+d.link.Address()))
-	if err != nil {
-		d.close()
+	config := d.plant.Config(demoGateway, "mqtt://"+d.link.Address())
+	if d.air, d.airless = rig.NewAir(demoSensors); d.airless == nil {
+		config += d.air.Lines(time.Second)
+		breathing, hush := context.WithCancel(ctx)
+		d.hush = hush
+		d.wait.Go(func() { _ = d.air.Run(breathing, time.Second, 1) }) // sensors that fall silent show as offline
 	}
-	return d, err
+	if d.daemon, err = rig.NewDaemon(binary, filepath.Join(dir, "box"), config); err != nil {
+		d.close()
+		return nil, err
+	}
+	if d.air != nil {
+		d.daemon.Env = []string{d.air.Env()}
+	}
+	return d, nil
+}
+
+// switchOff ends the plant and the sensors.
+func (d *demoRig) switchOff() {
+	d.plant.Close()
+	if d.hush != nil {
+		d.hush()
+	}
 }
 
 func (d *demoRig) close() {
 	d.cancel()
 	d.wait.Wait()
 	d.plant.Close()
+	if d.air != nil {
+		d.air.Close()
+	}
 }
 
 func connected(s *health.Status) bool { return len(s.Platforms) > 0 && s.Platforms[0].Connected }
@@ -158,7 +190,7 @@ func (d *demoRig) watch(ctx context.Context, show *screen, phase string, length 
 // stops the daemon as systemd would.
 func (d *demoRig) settle(ctx context.Context, show *screen, restored time.Time) error {
 	show.say("the plant is switched off; what is on its way arrives")
-	d.plant.Close()
+	d.switchOff()
 	var taken uint64
 	var since time.Time
 	last, err := d.daemon.Await(ctx, 60*time.Second, "everything that was taken is delivered, and nothing new comes", func(s *health.Status) bool {
