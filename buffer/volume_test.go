@@ -113,10 +113,13 @@ func TestADiskIsFilledFromOutside(t *testing.T) {
 		for range 30 + rng.IntN(100) {
 			pour(20)
 		}
+		piece := []int{64 << 10, 1 << 20, 8 << 20}[rng.IntN(3)]
 		filled := make(chan struct{})
 		go func() {
 			defer close(filled)
-			v.Fill([]int{64 << 10, 1 << 20, 8 << 20}[rng.IntN(3)])
+			if err := v.Fill(piece); err != nil {
+				t.Error(err)
+			}
 		}()
 		for done := false; !done; {
 			select {
@@ -138,7 +141,9 @@ func TestADiskIsFilledFromOutside(t *testing.T) {
 			t.Errorf("round %d: only %d of 1000 readings came while the disk was full", round, w.n-before)
 		}
 		r.balanced()
-		v.Empty()
+		if err := v.Empty(); err != nil {
+			t.Fatal(err)
+		}
 		r.wait("healing", func() bool { return r.Stats().Durable })
 	}
 	away := newWitness()
@@ -179,7 +184,7 @@ func TestADiskGoesReadOnly(t *testing.T) {
 			g := meter("feeder-1")
 			r.fill(g, 0, 2000)
 			r.sealed(field.Readings)
-			v.Break()
+			v.Break(t)
 			r.fill(g, 2000, 2100)
 			r.wait("the store to notice", func() bool { return !r.Stats().Durable })
 			t.Log(r.Stats().Trouble)
@@ -197,7 +202,9 @@ func TestADiskGoesReadOnly(t *testing.T) {
 			}
 			r.balanced()
 			if repaired {
-				v.Repair()
+				if err := v.Repair(); err != nil {
+					t.Fatal(err)
+				}
 				r.wait("healing", func() bool { return r.Stats().Durable })
 				r.fill(g, 2100, 2200)
 				r.sealed(field.Readings)

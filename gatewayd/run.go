@@ -83,7 +83,8 @@ func runDaemon(c *cli) error {
 	ctx, stop := interruptible()
 	defer stop()
 	signal.Ignore(syscall.SIGHUP) // a closed terminal ends nothing; a changed configuration is taken up by `gatewayd reload`
-	tuneMemory()
+	memory := sizesFor(machineMemory("/"))
+	tuneMemory(memory)
 
 	if err := makeFolders(c.state, c.runtime); err != nil {
 		return err
@@ -118,7 +119,7 @@ func runDaemon(c *cli) error {
 		return err
 	}
 	d.flash = flash.NewMeter(c.state)
-	if d.store, err = buffer.Open(d.bufferOptions(filepath.Join(c.state, "buffer"))); err != nil {
+	if d.store, err = buffer.Open(d.bufferOptions(filepath.Join(c.state, "buffer"), memory.head)); err != nil {
 		return err
 	}
 	if err := d.openDesk(c.state); err != nil {
@@ -204,10 +205,10 @@ func runDaemon(c *cli) error {
 	return failure
 }
 
-func (d *daemon) bufferOptions(dir string) buffer.Options {
+func (d *daemon) bufferOptions(dir string, head int64) buffer.Options {
 	b := &d.here().config.Buffer
 	o := buffer.Options{
-		Dir: dir, Limit: b.Limit, Keep: b.Keep, Thin: b.Thin,
+		Dir: dir, Limit: b.Limit, HeadLimit: head, Keep: b.Keep, Thin: b.Thin,
 		KeepOf: map[field.Class]time.Duration{field.Events: b.KeepEvents, field.Replies: b.KeepReplies},
 		Commit: b.Commit, CommitEvents: b.CommitEvents, DurableFirst: b.DurableFirst,
 		Probe: probeStore, Now: d.clock.Stamp, Correct: d.clock.Correct, Log: d.log,

@@ -3,6 +3,7 @@
 //	go run ./testbench demo [--for 45s]    the real daemon, simulated devices, a broker, and an outage in the middle
 //	go run ./testbench plant [--broker A]  the simulated plant alone, with a configuration to point a gatewayd at it
 //	go run ./testbench bench [--for 60s]   the daemon under steady load beside raw sockets (docs/performance.md)
+//	go run ./testbench bench buffer [--only PART]  the store beside a raw log, bbolt and Pebble
 //	go run ./testbench rootfs [--arch A]   the Debian that packages are tried in: builds it once, prints where it is
 //
 // Nothing of the daemon depends on it.
@@ -23,6 +24,7 @@ import (
 	"edgegateway/testbench/appliance"
 	"edgegateway/testbench/bench"
 	"edgegateway/testbench/rig"
+	"edgegateway/testbench/storebench"
 )
 
 func main() {
@@ -63,6 +65,15 @@ func execute(ctx context.Context, args []string) error {
 		}
 		return plant(ctx, *broker)
 	case "bench":
+		if len(args) > 1 && args[1] == "buffer" {
+			only := flags.String("only", "", "only this part: commits, joined, cycles, flash or memory")
+			dir := flags.String("dir", "", "where the files go, on the disk to be measured; default a temporary folder")
+			bare := flags.Bool("bare", false, "without the part's heading")
+			if err := flags.Parse(args[2:]); err != nil {
+				return usageError(err.Error())
+			}
+			return benchBuffer(ctx, *only, *dir, *bare)
+		}
 		window := flags.Duration("for", time.Minute, "how long each case is measured")
 		only := flags.Int("case", 0, "only this case, 1 to 3; 0 for all")
 		if err := flags.Parse(args[1:]); err != nil {
@@ -89,6 +100,16 @@ func execute(ctx context.Context, args []string) error {
 	default:
 		return usageError("there is no " + args[0] + "; there are demo, plant, bench and rootfs")
 	}
+}
+
+// benchBuffer measures the store and prints the tables of docs/performance.md.
+func benchBuffer(ctx context.Context, only, dir string, bare bool) error {
+	folder, err := os.MkdirTemp(dir, "gatewayd-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(folder)
+	return storebench.Run(ctx, only, folder, !bare, os.Stdout)
 }
 
 // plant serves the simulated plant until interrupted, for a gatewayd that somebody runs by hand.

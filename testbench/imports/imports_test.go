@@ -64,7 +64,9 @@ var soleImporters = []struct {
 	why     string
 }{
 	{"github.com/eclipse/paho.mqtt.golang", []string{"gatewayd/uplink", "testbench/..."}, "one place keeps the MQTT session"},
-	{"github.com/dgraph-io/badger", []string{"buffer"}, "one place writes to the flash"},
+	{"github.com/dgraph-io/badger", []string{"buffer", "testbench/storebench"}, "one place writes to the flash"},
+	{"go.etcd.io/bbolt", []string{"testbench/storebench"}, "a yardstick"},
+	{"github.com/cockroachdb/pebble", []string{"testbench/storebench"}, "a yardstick"},
 	{"github.com/tarm/serial", []string{"adapters/link"}, "a line is opened in one place"},
 	{"github.com/goburrow/modbus", []string{"adapters/modbus"}, "its codec is under test: a simulator must not share it"},
 	{"github.com/prometheus/client_golang", []string{"gatewayd/health"}, "packages count with plain atomics in their Stats"},
@@ -81,6 +83,8 @@ var onlyInTests = []string{
 	"github.com/mochi-mqtt/server",
 	"github.com/rogpeppe/go-internal",
 	"github.com/creack/pty",
+	"go.etcd.io/bbolt",
+	"github.com/cockroachdb/pebble",
 	"github.com/hanwen/go-fuse",
 	"github.com/dop251/goja",
 	"github.com/smallstep/pkcs7",

@@ -7,11 +7,14 @@
 package volume
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -31,7 +34,7 @@ const inside = "TESTBENCH_OWN_MOUNTS"
 //	}
 func Own(t *testing.T) bool {
 	t.Helper()
-	if os.Getenv(inside) != "" {
+	if Inside() {
 		return true
 	}
 	if os.Geteuid() != 0 {
@@ -71,15 +74,83 @@ func Own(t *testing.T) bool {
 	return false
 }
 
+// Within runs this very program again, with the given arguments, in a mount namespace of its own. Inside is true there.
+func Within(ctx context.Context, out io.Writer, args ...string) error {
+	if os.Geteuid() != 0 {
+		return errors.New("needs root, to mount a file system of its own")
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, self, args...)
+	cmd.Env = append(os.Environ(), inside+"=1")
+	cmd.Stdout, cmd.Stderr = out, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+	return cmd.Run()
+}
+
+// Inside says that this process has a mount namespace of its own.
+func Inside() bool { return os.Getenv(inside) != "" }
+
 // Volume is a mounted file system.
 type Volume struct {
 	Dir    string // where it is mounted
-	t      *testing.T
 	image  string
 	device string // "loop3"
 }
 
-// Ext4 makes an ext4 with a journal, which stops writing at its first error, on a loop device. size is in bytes.
+// errNoLoop says that this machine mounts no loop device.
+var errNoLoop = errors.New("cannot mount a loop device here")
+
+// New makes an ext4 with a journal, which stops writing at its first error, in a file below folder, and mounts it there
+// on a loop device. size is in bytes. Close unmounts it.
+func New(folder string, size int64) (*Volume, error) {
+	v := &Volume{Dir: filepath.Join(folder, "mounted"), image: filepath.Join(folder, "image")}
+	err := os.Mkdir(v.Dir, 0o700)
+	if err == nil {
+		err = os.WriteFile(v.image, nil, 0o600)
+	}
+	if err == nil {
+		err = os.Truncate(v.image, size)
+	}
+	if err == nil {
+		err = run("mkfs.ext4", "-q", "-F", "-m", "0", v.image)
+	}
+	if err == nil {
+		err = v.mount()
+	}
+	return v, err
+}
+
+// Close unmounts it; what is still open there keeps it until it is closed.
+func (v *Volume) Close() { _ = unix.Unmount(v.Dir, unix.MNT_DETACH) }
+
+// Sync brings everything that was written to the volume to its device.
+func (v *Volume) Sync() error {
+	f, err := os.Open(v.Dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return os.NewSyscallError("syncfs", unix.Syncfs(int(f.Fd())))
+}
+
+// Written tells the bytes that were written to the device since it was made.
+func (v *Volume) Written() (int64, error) {
+	text, err := os.ReadFile("/sys/block/" + v.device + "/stat")
+	if err != nil {
+		return 0, err
+	}
+	fields := strings.Fields(string(text))
+	if len(fields) < 7 {
+		return 0, fmt.Errorf("%s: %q", v.device, text)
+	}
+	sectors, err := strconv.ParseInt(fields[6], 10, 64) // Documentation/block/stat.rst: sectors of 512 bytes
+	return sectors * 512, err
+}
+
+// Ext4 is New for a test: it skips the test where this machine cannot do it, and closes the volume with it.
 func Ext4(t *testing.T, size int64) *Volume {
 	t.Helper()
 	for _, program := range []string{"mkfs.ext4", "e2fsck", "mount"} {
@@ -87,109 +158,90 @@ func Ext4(t *testing.T, size int64) *Volume {
 			t.Skipf("needs %s: install e2fsprogs and mount", program)
 		}
 	}
-	v := &Volume{Dir: t.TempDir(), image: filepath.Join(t.TempDir(), "image"), t: t}
-	if err := os.WriteFile(v.image, nil, 0o600); err != nil {
+	v, err := New(t.TempDir(), size)
+	if errors.Is(err, errNoLoop) {
+		t.Skip(err)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Truncate(v.image, size); err != nil {
-		t.Fatal(err)
-	}
-	v.run("mkfs.ext4", "-q", "-F", "-m", "0", v.image)
-	if out, err := v.mount(); err != nil {
-		t.Skipf("cannot mount a loop device here: %v: %s", err, out)
-	}
-	t.Cleanup(v.unmount)
+	t.Cleanup(v.Close)
 	return v
 }
 
-func (v *Volume) mount() ([]byte, error) {
-	out, err := exec.Command("mount", "-o", "loop,errors=remount-ro", v.image, v.Dir).CombinedOutput()
-	if err == nil {
-		v.device = v.find()
+func (v *Volume) mount() error {
+	if out, err := exec.Command("mount", "-o", "loop,errors=remount-ro", v.image, v.Dir).CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %w: %s", errNoLoop, err, out)
 	}
-	return out, err
-}
-
-func (v *Volume) unmount() { _ = unix.Unmount(v.Dir, unix.MNT_DETACH) } // what is still open keeps it until it is closed
-
-// find reads which device is mounted at Dir.
-func (v *Volume) find() string {
 	text, err := os.ReadFile("/proc/self/mounts")
 	if err != nil {
-		v.t.Fatal(err)
+		return err
 	}
-	device := ""
 	for line := range strings.Lines(string(text)) {
 		if f := strings.Fields(line); len(f) > 1 && f[1] == v.Dir {
-			device = filepath.Base(f[0])
+			v.device = filepath.Base(f[0])
 		}
 	}
-	return device
+	return nil
 }
 
-func (v *Volume) run(name string, args ...string) {
-	v.t.Helper()
+func run(name string, args ...string) error {
 	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
-		v.t.Fatalf("%s: %v\n%s", name, err, out)
+		return fmt.Errorf("%s: %w: %s", name, err, out)
 	}
+	return nil
 }
 
 // hog is the file that fills a volume.
 const hog = "hog"
 
 // Fill writes to the volume, in pieces of so many bytes, until nothing more goes in.
-func (v *Volume) Fill(piece int) {
+func (v *Volume) Fill(piece int) error {
 	f, err := os.OpenFile(filepath.Join(v.Dir, hog), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
-		v.t.Error(err)
-		return
+		return err
 	}
 	defer f.Close()
 	for b := make([]byte, piece); ; {
-		if _, err = f.Write(b); err != nil {
-			if piece /= 2; piece < 512 || !errors.Is(err, syscall.ENOSPC) {
-				break
-			}
-			b = b[:piece]
+		_, err := f.Write(b)
+		if err == nil {
+			continue
 		}
-	}
-	if !errors.Is(err, syscall.ENOSPC) {
-		v.t.Error(err)
+		if !errors.Is(err, syscall.ENOSPC) {
+			return err
+		}
+		if len(b) < 512 {
+			return nil
+		}
+		b = b[:len(b)/2]
 	}
 }
 
 // Empty removes what Fill wrote.
-func (v *Volume) Empty() {
-	if err := os.Remove(filepath.Join(v.Dir, hog)); err != nil {
-		v.t.Error(err)
-	}
-}
+func (v *Volume) Empty() error { return os.Remove(filepath.Join(v.Dir, hog)) }
 
 // Break lets the kernel find an error in the file system: from here on it writes nothing to it any more, as it does
-// where a flash chip fails.
-func (v *Volume) Break() {
-	v.t.Helper()
+// where a flash chip fails. A test on a kernel that offers no such error is skipped.
+func (v *Volume) Break(t *testing.T) {
+	t.Helper()
 	if err := os.WriteFile(filepath.Join("/sys/fs/ext4", v.device, "trigger_fs_error"), []byte("a test\n"), 0o200); err != nil {
-		v.t.Skip("this kernel offers no error for tests: ", err)
+		t.Skip("this kernel offers no error for tests: ", err)
 	}
 }
 
 // Repair takes the broken file system away, checks it, and mounts it at the same place again.
-func (v *Volume) Repair() {
-	v.t.Helper()
-	v.unmount()
+func (v *Volume) Repair() error {
+	v.Close()
 	// The kernel keeps the broken one, and would give it again for the same image, as long as somebody has a file of it
 	// open. A copy is what the disk would hold after a new start.
 	healthy := v.image + "-repaired"
-	v.run("cp", "--sparse=always", v.image, healthy)
+	if err := run("cp", "--sparse=always", v.image, healthy); err != nil {
+		return err
+	}
 	v.image = healthy
-	if out, err := exec.Command("e2fsck", "-f", "-y", v.image).CombinedOutput(); err != nil {
-		var exit *exec.ExitError
-		if !errors.As(err, &exit) || exit.ExitCode() > 2 { // 1 and 2: errors were found and corrected
-			v.t.Fatalf("e2fsck: %v\n%s", err, out)
-		}
+	var exit *exec.ExitError
+	if err := run("e2fsck", "-f", "-y", v.image); err != nil && (!errors.As(err, &exit) || exit.ExitCode() > 2) {
+		return err // 1 and 2: errors were found and corrected
 	}
-	if out, err := v.mount(); err != nil {
-		v.t.Fatalf("%v: %s", err, out)
-	}
+	return v.mount()
 }
