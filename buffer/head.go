@@ -106,6 +106,7 @@ type stream struct {
 	head    head
 	lease   lease
 	chain   uint64    // end of the last block: the next one begins here, so a block that is missing shows as a hole
+	relist  bool      // a bucket is about to be freed, and what stands on flash still lists it
 	buckets []*bucket // oldest first; the last may still grow
 	fresh   [2]mark   // what was sealed only just now; see recent
 }

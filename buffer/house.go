@@ -180,10 +180,18 @@ func (st *stream) settledBucket(worth func(*bucket) bool) *bucket {
 // and so are the events that tell of losses: these must not go into the very bucket that is freed.
 func (s *Store) remove(st *stream, b *bucket) bool {
 	s.mu.Lock()
-	b.closing = true
+	b.closing, st.relist = true, true
 	s.mu.Unlock()
 	s.finishRewrites()
-	s.saveCursors()
+	for range 3 { // what is lost meanwhile keeps cursors waiting
+		s.saveCursors()
+		s.mu.Lock()
+		again := st.relist && s.usable
+		s.mu.Unlock()
+		if !again {
+			break
+		}
+	}
 	s.mu.Lock()
 	f := s.flash
 	s.mu.Unlock()

@@ -48,6 +48,8 @@ type identity struct {
 	End     [len(field.Classes)]uint64 `json:"end"`              // the first number not leased
 	Waiting [len(field.Classes)]uint64 `json:"waiting"`          // records in blocks when this was written
 	Oldest  [len(field.Classes)]uint64 `json:"oldest"`           // number of the oldest of them
+	Chain   [len(field.Classes)]uint64 `json:"chain"`            // position behind the last block
+	Sealed  [len(field.Classes)]uint64 `json:"sealed"`           // number behind that of the last block; 0 when that is of another epoch
 	Before  []identity                 `json:"before,omitempty"` // of stores set aside, whose losses are not yet told of
 }
 
@@ -142,7 +144,7 @@ func (s *Store) adopt(known [len(field.Classes)]uint64) []*field.Event {
 	var skips []*field.Event
 	for c := range s.streams {
 		from, to := max(id.Next[c], known[c], 1), max(id.End[c], known[c], 1)
-		if !id.Clean && from < to && field.Class(c) != field.Replies {
+		if !id.Clean && from < to {
 			skips = append(skips, skipEvent(field.Class(c), id.Epoch, from, to-1))
 		}
 		id.Next[c], id.End[c] = to, to
@@ -265,10 +267,41 @@ func (s *Store) improvise() {
 	}
 }
 
-// waiting notes what is in blocks.
+// noteFolder writes down what the folder holds, once it has all been told of.
+func (s *Store) noteFolder() {
+	s.mu.Lock()
+	id := s.w.ident
+	ok := s.usable && len(s.losses) == 0 && id.Epoch != 0
+	if ok {
+		id.Before, id.Clean = nil, false
+		for c, st := range s.streams {
+			if st.lease.epoch == id.Epoch {
+				id.Next[c] = st.doubtful()
+			}
+		}
+		s.waiting(&id)
+	}
+	s.mu.Unlock()
+	if !ok {
+		return
+	}
+	if _, err := id.write(s.opt.Dir); err != nil {
+		s.opt.Log.Debug("what the store holds could not be noted", "err", err)
+		return
+	}
+	s.w.ident = id
+}
+
+// waiting notes what is in blocks, once they are known.
 func (s *Store) waiting(id *identity) {
+	if !s.w.attached {
+		return
+	}
 	for c, st := range s.streams {
 		id.Waiting[c], id.Oldest[c] = 0, 0
+		if id.Chain[c], id.Sealed[c] = st.chain, 0; st.last() != nil && st.last().epoch == id.Epoch {
+			id.Sealed[c] = st.chain + st.last().shift
+		}
 		for _, b := range st.buckets {
 			if n := b.owed.most(); n > 0 && b.epoch == id.Epoch {
 				if id.Waiting[c] == 0 {

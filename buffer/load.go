@@ -104,6 +104,7 @@ func (f *flash) loadShapes() error {
 type contents struct {
 	streams [len(field.Classes)]struct {
 		buckets []*bucket
+		gone    []stretch // what should be there and is not
 		chain   uint64
 		next    uint32   // the last bucket's number
 		dead    []uint32 // buckets that rewriting left behind
@@ -161,12 +162,9 @@ func (f *flash) loadStream(x *contents, c field.Class) error {
 	if err != nil {
 		return err
 	}
-	if r := (numbers{b: b}); b != nil {
-		next, chain := uint32(r.next()), r.next()
-		if !r.bad {
-			st.next, st.chain = next, max(chain, 1)
-		}
-	}
+	var list []stretch
+	st.next, st.chain, list = readStream(b)
+	st.chain = max(st.chain, 1)
 	ids, err := f.buckets(c)
 	if err != nil {
 		return err
@@ -187,6 +185,9 @@ func (f *flash) loadStream(x *contents, c field.Class) error {
 		}
 		end = k.end
 		st.buckets = append(st.buckets, k)
+	}
+	if end <= st.chain { // else the list is older than the blocks
+		st.gone = uncovered(list, st.buckets)
 	}
 	st.chain = max(st.chain, end)
 	for _, ts := range x.tracks {

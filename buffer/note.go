@@ -19,6 +19,7 @@ const (
 	ofShape  = 'd' // 4 bytes its number, big endian; then the shape as field.AppendGroup gives it
 	ofCursor = 'c' // 1 byte the destination's number, 1 byte the class; then the track
 	ofMeta   = 'm' // JSON
+	ofStream = 's' // see streamChange
 )
 
 func note(of byte, parts ...[]byte) []byte {
@@ -35,7 +36,7 @@ func note(of byte, parts ...[]byte) []byte {
 
 // readNote gives the text of the note that b begins with, and how long the note is; false when it begins with none.
 func readNote(b []byte) (of byte, text []byte, size int, ok bool) {
-	if len(b) < 7 || b[0] != noteMark || b[1] != ofShape && b[1] != ofCursor && b[1] != ofMeta {
+	if len(b) < 7 || b[0] != noteMark || b[1] != ofShape && b[1] != ofCursor && b[1] != ofMeta && b[1] != ofStream {
 		return 0, nil, 0, false
 	}
 	length, n := binary.Uvarint(b[2:])

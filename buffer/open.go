@@ -70,7 +70,7 @@ func (s *Store) connect(now time.Time) error {
 		s.begin(s.w.ident.Epoch, [len(field.Classes)]uint64{}, false)
 		return err
 	}
-	was := s.w.attached
+	was, before := s.w.attached, s.w.ident
 	if err := s.attach(f, m, aside); err != nil {
 		s.leave(f)
 		return err
@@ -79,6 +79,11 @@ func (s *Store) connect(now time.Time) error {
 	s.measure()
 	s.takeBallast()
 	s.recover(aside, was)
+	if !was {
+		s.makeGood(&before, before.Epoch == s.w.ident.Epoch)
+	}
+	s.flushLosses()
+	s.noteFolder()
 	return nil
 }
 
@@ -95,11 +100,16 @@ func (s *Store) openAny() (f *flash, m meta, aside wreck, err error) {
 		}
 	}
 	crashes := attempts(s.opt.Dir)
-	err = sweep(dir)
+	if err = sweep(dir); err == nil {
+		err = s.shelter(dir)
+	}
+	bad := inspect(dir)
 	switch {
 	case err != nil:
 	case headless(dir):
 		err = errors.New("its list of tables (MANIFEST) is missing")
+	case bad != nil:
+		err = bad
 	case crashes >= openAttempts && s.probe(dir) != nil:
 		err = fmt.Errorf("the daemon ended %d times while opening it", crashes)
 	case s.w.damaged != "":
@@ -122,6 +132,7 @@ func (s *Store) openAny() (f *flash, m meta, aside wreck, err error) {
 		}
 		s.opt.Log.Error("the store on flash is damaged: set aside, and a new one begun", "why", aside.why, "to", to)
 		aside.folder = to
+		moveOrphans(s.opt.Dir, to)
 		f, m, err = s.openOne(dir)
 	}
 	if err != nil {
@@ -246,6 +257,12 @@ func (s *Store) attach(f *flash, m meta, aside wreck) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if x != nil {
+		for c := range x.streams {
+			s.w.chains[c], s.w.gone[c] = x.streams[c].chain, x.streams[c].gone
+			if !fresh && epoch == s.w.ident.Epoch {
+				x.streams[c].chain = max(x.streams[c].chain, s.w.ident.Chain[c])
+			}
+		}
 		s.takeIn(x, names)
 	}
 	s.flash, s.usable, s.trouble, s.cause = f, true, "", Evicted

@@ -90,6 +90,8 @@ type rest struct {
 	epoch  uint32
 	owedTo []string
 	record field.Record
+	pos    uint64 // in its store
+	owed   mask   // of its store's numbers of destinations
 }
 
 // Verify reads the store in a folder that nobody uses (one that was set aside, or "db" of a daemon that does not run)
@@ -114,6 +116,8 @@ func Verify(ctx context.Context, folder string, each func(epoch uint32, r field.
 	return r.finish(), err
 }
 
+var errNoRelic = errors.New("no store")
+
 // openRelic looks at a folder and reads the notes in it.
 func openRelic(dir string) (*relic, error) {
 	entries, err := os.ReadDir(dir)
@@ -128,7 +132,7 @@ func openRelic(dir string) (*relic, error) {
 		}
 	}
 	if len(r.files) == 0 {
-		return nil, fmt.Errorf("%s: no store: it has neither tables (*.sst) nor logs (*.mem)", dir)
+		return nil, fmt.Errorf("%s: %w: it has neither tables (*.sst) nor logs (*.mem)", dir, errNoRelic)
 	}
 	// Tables are older than logs, and of each kind the lower number is older.
 	slices.SortFunc(r.files, func(a, b string) int {
@@ -331,7 +335,7 @@ func (r *relic) hand(h header, records []field.Record, do func([]rest) error) er
 				continue
 			}
 			p.note(rec.Seq)
-			found = append(found, rest{h.epoch, to, rec})
+			found = append(found, rest{h.epoch, to, rec, pos + i, run.owed})
 		}
 		pos += run.count
 	}

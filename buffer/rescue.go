@@ -37,15 +37,6 @@ func (s *Store) recover(aside wreck, known bool) {
 	s.flushLosses()
 	for s.sealNow(urgent) {
 	}
-	s.mu.Lock()
-	told := s.usable && len(s.losses) == 0
-	s.mu.Unlock()
-	if told && len(s.w.ident.Before) > 0 {
-		s.w.ident.Before = nil
-		if _, err := s.w.ident.write(s.opt.Dir); err != nil {
-			s.opt.Log.Debug("a loss will be told of again", "err", err)
-		}
-	}
 }
 
 // rescue saves what can be read in a folder, if there is one, and says what that is.
@@ -188,7 +179,7 @@ func (s *Store) lament(id *identity, aside bool, saved tallies) {
 	defer s.mu.Unlock()
 	for c := range s.streams {
 		from, next, end := id.Oldest[c], max(id.Next[c], 1), max(id.End[c], 1)
-		if !id.Clean && next < end && field.Class(c) != field.Replies {
+		if !id.Clean && next < end {
 			s.take(field.Record{At: s.opt.Now(), Event: skipEvent(field.Class(c), id.Epoch, next, end-1)}, time.Now(), nil)
 		}
 		if id.Waiting[c] == 0 || from >= next {
@@ -197,22 +188,31 @@ func (s *Store) lament(id *identity, aside bool, saved tallies) {
 		spans := saved[partKey{field.Class(c), id.Epoch}]
 		n := id.Waiting[c]
 		n -= min(n, spans.within(from, next))
-		if n == 0 {
+		s.lose(s.streams[c], s.everybody(), id.Epoch, from, next, n, spans, why+"; the count is that of its last lease, without what was saved")
+	}
+}
+
+// lose declares n records lost for some that nobody counted before: of the numbers from from on and below to,
+// without those that were saved at either end.
+func (s *Store) lose(st *stream, whom mask, epoch uint32, from, to, n uint64, saved ranges, why string) {
+	if n == 0 {
+		return
+	}
+	if saved.has(from) {
+		from = saved[saved.after(from)].to
+	}
+	if saved.has(to - 1) {
+		to = saved[saved.after(to-1)].from
+	}
+	if from >= to {
+		return
+	}
+	for i, d := range s.dests {
+		if whom&(1<<i) == 0 {
 			continue
 		}
-		// What was saved at either end is not among the lost.
-		for len(spans) > 0 && spans.has(from) {
-			from = spans[spans.after(from)].to
-		}
-		to := next
-		for len(spans) > 0 && spans.has(to-1) {
-			to = spans[spans.after(to-1)].from
-		}
-		for _, d := range s.dests {
-			b := &d.tracks[c].books
-			b.found, b.taken, b.lost[Corrupt] = b.found+n, b.taken+n, b.lost[Corrupt]+n
-		}
-		s.declare(loss{to: s.everybody(), class: field.Class(c), why: Corrupt, epoch: id.Epoch, first: from, last: to - 1, count: n,
-			text: why + "; the count is that of its last lease, without what was saved"})
+		b := &d.tracks[st.class].books
+		b.found, b.taken, b.lost[Corrupt] = b.found+n, b.taken+n, b.lost[Corrupt]+n
 	}
+	s.declare(loss{to: whom, class: st.class, why: Corrupt, epoch: epoch, first: from, last: to - 1, count: n, text: why})
 }

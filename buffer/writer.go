@@ -2,7 +2,6 @@ package buffer
 
 import (
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -15,10 +14,12 @@ type writer struct {
 	lock       *folderLock
 	enc        *field.BlockEncoder
 	ident      identity
-	identified bool   // ident was read or made
-	begun      uint32 // epoch that the leases were begun in; 0 before
-	attached   bool   // a store on flash was open once
-	damaged    string // why the store on flash is to be set aside when it is next opened; "" to keep it
+	identified bool                          // ident was read or made
+	begun      uint32                        // epoch that the leases were begun in; 0 before
+	attached   bool                          // a store on flash was open once
+	chains     [len(field.Classes)]uint64    // where the blocks ended that were found on flash
+	gone       [len(field.Classes)][]stretch // what should have been there and was not
+	damaged    string                        // why the store on flash is to be set aside when it is next opened; "" to keep it
 	nextBucket [len(field.Classes)]uint32
 	cursorsAt  time.Time // when cursors were last written
 	gaugedAt   time.Time // when the rate was last gauged, and what had been taken then
@@ -173,8 +174,7 @@ func (s *Store) write(f *flash, parcels []*parcel, now time.Time) bool {
 			changes = append(changes, change{blockKey(p.st.class, last.id, summaryEnd), last.summary(f.ids)})
 		}
 		open[p.st.class] = b
-		changes = append(changes, change{blockKey(p.st.class, b.id, p.end), value},
-			change{streamKey(p.st.class), streamValue(s.w.nextBucket[p.st.class], p.end)})
+		changes = append(changes, change{blockKey(p.st.class, b.id, p.end), value})
 		p.size = len(value) + 16
 		kept = append(kept, p)
 	}
@@ -182,7 +182,7 @@ func (s *Store) write(f *flash, parcels []*parcel, now time.Time) bool {
 		return true
 	}
 	also := s.cursorChanges(f)
-	changes = append(changes, also.changes...)
+	changes = append(append(changes, also.changes...), s.streamChanges(kept)...)
 	err := s.storeShapes(f, shapes)
 	if err == nil {
 		err = f.commit(changes)
@@ -253,11 +253,6 @@ func (s *Store) poison(p *parcel, err error) {
 	p.st.head.trim()
 }
 
-// streamValue is what stands under streamKey.
-func streamValue(nextBucket uint32, chain uint64) []byte {
-	return binary.AppendUvarint(binary.AppendUvarint(nil, uint64(nextBucket)), chain)
-}
-
 // extras is what goes along with a commit: cursors that moved, ledger entries.
 type extras struct {
 	changes []change
@@ -282,6 +277,12 @@ func (s *Store) cursorChanges(f *flash) extras {
 				x.changes = append(x.changes, change{cursorKey(f.ids[i], field.Class(c)), t.note(f.ids[i], field.Class(c))})
 				t.moved = false
 			}
+		}
+	}
+	for _, st := range s.streams {
+		if st.relist {
+			x.changes = append(x.changes, s.streamChange(st, st.chain, nil))
+			st.relist = false
 		}
 	}
 	s.w.cursorsAt = time.Now()
@@ -342,6 +343,11 @@ func (s *Store) flushLosses() {
 }
 
 func (s *Store) moved() bool {
+	for _, st := range s.streams {
+		if st.relist {
+			return true
+		}
+	}
 	for _, d := range s.dests {
 		for c := range d.tracks {
 			if d.tracks[c].moved {
