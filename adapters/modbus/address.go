@@ -1,6 +1,7 @@
 package modbus
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -65,6 +66,14 @@ func (e *addressError) Error() string { return e.problem + " (" + e.hint + ")" }
 
 // parseAt reads a tag's address. bit is that of a register, or the entry of a queue; -1 when none is named.
 func parseAt(at string) (sp space, start, bit int, err *addressError) {
+	if sp, start, bit, err = readAt(at); err != nil && err.hint == "" {
+		err.hint = guessAddress(at)
+	}
+	return sp, start, bit, err
+}
+
+// readAt is parseAt, without a guess at what was meant where that is not plain.
+func readAt(at string) (sp space, start, bit int, err *addressError) {
 	words := strings.Fields(at)
 	if len(words) == 0 {
 		return 0, 0, 0, &addressError{"the address is missing", addressHint}
@@ -75,14 +84,14 @@ func parseAt(at string) (sp space, start, bit int, err *addressError) {
 		part, most = "entry", mostQueued-1
 	}
 	if !ok || len(words) != 2 && (len(words) != 4 || words[2] != part) {
-		return 0, 0, 0, &addressError{"this is no address", guessAddress(at)}
+		return 0, 0, 0, &addressError{"this is no address", ""}
 	}
 	start, ok = parseNumber(words[1], 65535)
 	if !ok {
-		if _, numeric := strconv.ParseInt(words[1], 0, 64); numeric == nil {
+		if _, err := strconv.ParseInt(words[1], 0, 64); err == nil || errors.Is(err, strconv.ErrRange) {
 			return 0, 0, 0, &addressError{"the address is out of range", "addresses are 0 to 65535"}
 		}
-		return 0, 0, 0, &addressError{"this is no address", guessAddress(at)}
+		return 0, 0, 0, &addressError{"this is no address", ""}
 	}
 	if len(words) == 2 {
 		return sp, start, -1, nil
@@ -133,7 +142,7 @@ func guessAddress(at string) string {
 	if len(numbers) > 1 && (name == "input" || name == "holding") {
 		meant += " bit " + numbers[1]
 	}
-	if _, _, _, err := parseAt(meant); err != nil {
+	if _, _, _, err := readAt(meant); err != nil {
 		return addressHint
 	}
 	return fmt.Sprintf("did you mean %q?", meant)
