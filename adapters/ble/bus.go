@@ -22,6 +22,7 @@ const (
 	deviceIf   = "org.bluez.Device1"
 	serviceIf  = "org.bluez.GattService1"
 	charIf     = "org.bluez.GattCharacteristic1"
+	batteryIf  = "org.bluez.Battery1"
 	monitorsIf = "org.bluez.AdvertisementMonitorManager1"
 	agentsIf   = "org.bluez.AgentManager1"
 	propsIf    = "org.freedesktop.DBus.Properties"

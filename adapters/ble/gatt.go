@@ -268,7 +268,7 @@ func (s *session) read(ctx context.Context, st *Station, g *group) (field.Record
 		for i, p := range g.points {
 			a, asked := got[p.char]
 			if !asked {
-				a.b, a.err = s.readChar(ctx, chars, p.char)
+				a.b, a.err = s.readChar(ctx, st, chars, p.char)
 				got[p.char] = a
 			}
 			var refused *field.ExceptionError
@@ -298,8 +298,11 @@ func (s *session) read(ctx context.Context, st *Station, g *group) (field.Record
 }
 
 // readChar reads one characteristic. That the device does not have it, or does not give it, is a *field.ExceptionError.
-func (s *session) readChar(ctx context.Context, chars characteristics, c characteristic) ([]byte, error) {
+func (s *session) readChar(ctx context.Context, st *Station, chars characteristics, c characteristic) ([]byte, error) {
 	path, ok := chars[c]
+	if !ok && c == batteryLevel() {
+		return s.readBattery(ctx, st)
+	}
 	if !ok {
 		return nil, &field.ExceptionError{Name: "it has no characteristic " + c.uuid + " in a service " + c.service}
 	}
@@ -313,6 +316,33 @@ func (s *session) readChar(ctx context.Context, chars characteristics, c charact
 		return nil, &field.ExceptionError{Name: "bluetoothd gave no bytes"}
 	}
 	return b, nil
+}
+
+// batteryLevel is the characteristic that BlueZ keeps for itself since version 5.48, and tells of as a property of the device.
+func batteryLevel() characteristic {
+	return characteristic{fmt.Sprintf(baseUUID, 0x180F), fmt.Sprintf(baseUUID, 0x2A19)}
+}
+
+// readBattery asks BlueZ for the battery's level.
+func (s *session) readBattery(ctx context.Context, st *Station) ([]byte, error) {
+	s.mu.Lock()
+	p := s.peers[st.address]
+	var path dbus.ObjectPath
+	if p != nil {
+		path = p.path
+	}
+	s.mu.Unlock()
+	body, err := shortly(ctx, s.object(path), propsIf+".Get", batteryIf, "Percentage")
+	if err != nil {
+		return nil, &field.ExceptionError{Name: "it has no battery level that bluetoothd knows: " + err.Error()}
+	}
+	v, _ := body[0].(dbus.Variant)
+	level, ok := v.Value().(byte)
+	if !ok {
+		s.odd(1)
+		return nil, &field.ExceptionError{Name: "bluetoothd gave no battery level"}
+	}
+	return []byte{level}, nil
 }
 
 // refusal parts what the device refused from what did not reach it.

@@ -150,6 +150,36 @@ func TestNotify(t *testing.T) {
 	r.await("it is heard after a restart", func() bool { return slices.Contains(r.heard(), "belt: battery=87") })
 }
 
+// TestBatteryThatBlueZKeeps: bluetoothd keeps the battery service for itself since 5.48; the tags read it all the same.
+func TestBatteryThatBlueZKeeps(t *testing.T) {
+	r := newRig(t)
+	s := r.device("lock", lockAddress, nil, "battery = gatt 180F/2A19", "model = gatt 180A/2A24")
+	r.device("belt", homeAddress, nil, "battery = notify 180F/2A19", "rate = notify 180D/2A37 heart_rate")
+	r.run()
+	r.listening()
+	lock, belt := r.put(lockAddress, "lock"), r.put(homeAddress, "belt")
+	r.serve(lock, 0x180A, 0x2A24, []byte("Lock 3000")...)
+	rate := r.serve(belt, 0x180D, 0x2A37, 0, 60)
+	for _, d := range []*sim.Device{lock, belt} {
+		if err := d.Remember(sim.Advert{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Battery(77); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if rec, err := r.read(s); err != nil || words(rec) != "battery=77 model=Lock 3000" {
+		t.Errorf("%q %v", words(rec), err)
+	}
+	r.await("the belt is subscribed to", rate.Notifying)
+	r.await("its battery is told", func() bool {
+		if err := belt.Battery(76); err != nil {
+			t.Fatal(err)
+		}
+		return slices.Contains(r.heard(), "belt: battery=76")
+	})
+}
+
 func TestPairing(t *testing.T) {
 	for credential, want := range map[string]string{"passkey": "", "wrong": "the passkey in the credential", "nowhere": "pairing was refused"} {
 		t.Run(credential, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package ble_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,10 +27,11 @@ type rig struct {
 	driver *ble.Driver
 	o      ble.Options
 
-	mu      sync.Mutex
-	records []field.Record
-	works   int // records that say that the line works
-	errs    []string
+	patience time.Duration // 0 for the usual
+	mu       sync.Mutex
+	records  []field.Record
+	works    int // records that say that the line works
+	errs     []string
 }
 
 // patience bounds every wait of these tests; none of them takes a fraction of it on an idle machine.
@@ -130,10 +132,11 @@ func (r *rig) run() {
 // await waits until something is so.
 func (r *rig) await(what string, ok func() bool) {
 	r.t.Helper()
-	end := time.Now().Add(patience)
+	limit := cmp.Or(r.patience, patience)
+	end := time.Now().Add(limit)
 	for !ok() {
 		if time.Now().After(end) {
-			r.t.Fatalf("not so after %s: %s\nerrors %q\nrecords %q\nstats %+v", patience, what, r.failures(), r.heard(), r.driver.Stats())
+			r.t.Fatalf("not so after %s: %s\nerrors %q\nrecords %q\nstats %+v", limit, what, r.failures(), r.heard(), r.driver.Stats())
 		}
 		time.Sleep(2 * time.Millisecond)
 	}

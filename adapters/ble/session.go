@@ -282,7 +282,7 @@ func (s *session) take(ctx context.Context, sig *dbus.Signal) error {
 			s.odd(1)
 		case kind == deviceIf:
 			s.device(sig.Path, changed, false)
-		case kind == charIf:
+		case kind == charIf, kind == batteryIf:
 			s.notice(sig.Path, changed)
 		case kind == adapterIf && sig.Path == s.path:
 			return s.adapter(ctx, changed)

@@ -84,6 +84,10 @@ func (s *session) arm(ctx context.Context, st *Station) error {
 	}
 	for c := range wanted {
 		path, ok := chars[c]
+		if !ok && c == batteryLevel() {
+			s.armBattery(st)
+			continue
+		}
 		if !ok {
 			missing = c.uuid + " in a service " + c.service
 			continue
@@ -106,6 +110,15 @@ func (s *session) arm(ctx context.Context, st *Station) error {
 	return nil
 }
 
+// armBattery has BlueZ's own account of the battery told as if it were the characteristic, from what it is now on.
+func (s *session) armBattery(st *Station) {
+	s.mu.Lock()
+	if p := s.peers[st.address]; p != nil {
+		s.notices[p.path] = notice{st, batteryLevel()}
+	}
+	s.mu.Unlock()
+}
+
 // dropNoticesLocked forgets the subscriptions of a device that was disconnected; the caller holds mu.
 func (s *session) dropNoticesLocked(st *Station) {
 	maps.DeleteFunc(s.notices, func(_ dbus.ObjectPath, n notice) bool { return n.station == st })
@@ -117,10 +130,14 @@ func (s *session) notice(path dbus.ObjectPath, changed properties) {
 	n, ours := s.notices[path]
 	s.mu.Unlock()
 	v, there := changed["Value"]
-	if !ours || !there {
+	level, battery := of[byte](changed, "Percentage")
+	if !ours || !there && !battery {
 		return
 	}
 	b, ok := v.Value().([]byte)
+	if battery {
+		b, ok = []byte{level}, true
+	}
 	if !ok {
 		s.odd(1)
 		return

@@ -21,6 +21,7 @@ type Device struct {
 	paired    bool
 	trusted   bool
 	passkey   uint32 // that pairing wants; 0 for none
+	battery   byte   // that BlueZ tells of as Battery1; 0 for none
 	data      vardict
 	chars     []*Char
 }
@@ -120,6 +121,14 @@ func (d *Device) Passkey(n uint32) {
 	d.b.mu.Lock()
 	defer d.b.mu.Unlock()
 	d.passkey = n
+}
+
+// Battery makes BlueZ keep the battery service for itself, as it does since version 5.48, and tell of the level.
+func (d *Device) Battery(percent byte) error {
+	d.b.mu.Lock()
+	d.battery = percent
+	d.b.mu.Unlock()
+	return d.b.changed(d.path(), "org.bluez.Battery1", vardict{"Percentage": dbus.MakeVariant(percent)})
 }
 
 // State tells how the device is.

@@ -92,9 +92,15 @@ func (m manager) RestartUnit(unit, _ string) (dbus.ObjectPath, *dbus.Error) {
 type props struct{ b *BlueZ }
 
 // Get implements org.freedesktop.DBus.Properties.
-func (p props) Get(kind, name string) (dbus.Variant, *dbus.Error) {
+func (p props) Get(m dbus.Message, kind, name string) (dbus.Variant, *dbus.Error) {
+	path, _ := m.Headers[dbus.FieldPath].Value().(dbus.ObjectPath)
 	p.b.mu.Lock()
 	defer p.b.mu.Unlock()
+	for _, d := range p.b.devices {
+		if d.path() == path && kind == "org.bluez.Battery1" && name == "Percentage" && d.battery > 0 && d.connected {
+			return dbus.MakeVariant(d.battery), nil
+		}
+	}
 	v, ok := p.b.adapterLocked()[name]
 	if kind != "org.bluez.Adapter1" || !ok {
 		return dbus.Variant{}, dbus.NewError("org.freedesktop.DBus.Error.InvalidArgs", []any{fmt.Sprintf("No such property %q", name)})
