@@ -18,7 +18,8 @@ depmod -b "$work/tree" "$version"
 # A line of modules.dep names a module and all that it needs.
 for module in virtio_pci virtio_blk virtio_net virtio_rng ext4 crc32c_generic autofs4 xhci_pci usbserial ftdi_sio \
 	cdc_acm hci_vhci algif_hash algif_skcipher cmac ecb aes_generic sha256_generic; do
-	sed -n "s,^\(.*/$module\.ko\):,\1,p" "$from/modules.dep"
+	pattern=$(echo "$module" | sed 's/_/[-_]/g') # the kernel takes both for the same, and its files have either
+	sed -n "s,^\(.*/$pattern\.ko\):,\1,p" "$from/modules.dep" | grep . || echo "$module is not there" >&2
 done | tr ' ' '\n' | sort -u | while read -r file; do
 	[ -n "$file" ] || continue
 	mkdir -p "$to/$(dirname "$file")"

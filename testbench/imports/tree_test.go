@@ -10,7 +10,7 @@ import (
 
 // topLevel is all that stands at the root: the folders are the architecture.
 var topLevel = []string{
-	".ci", ".git", ".gitignore", "LICENSE", "README.md", "adapters", "buffer", "docs", "gatewayd", "go.mod", "go.sum",
+	".ci", ".git", ".github", ".gitignore", "LICENSE", "README.md", "adapters", "buffer", "docs", "gatewayd", "go.mod", "go.sum",
 	"packaging", "staticcheck.conf", "systemd", "testbench",
 }
 
