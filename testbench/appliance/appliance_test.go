@@ -191,15 +191,23 @@ func TestAppliance(t *testing.T) {
 		s.books(t)
 	})
 	step("bluetooth", func(t *testing.T) {
-		// What the daemon's sandbox leaves of BlueZ: the same user, the same restrictions, another program.
+		// The real bluetoothd, with two controllers of BlueZ's own emulator that hear each other: the gateway has the first,
+		// and a thermometer that speaks BTHome (25.00 degrees) the second.
 		s.sh(t, "systemctl start bluetooth && systemd-run --quiet --unit=btvirt btvirt -L -l2")
 		s.until(t, "BlueZ sees no controllers", "busctl tree --list org.bluez | grep -q hci1")
-		s.sh(t, "sed -e 's,^ExecStart=.*,ExecStart=/usr/bin/busctl set-property org.bluez /org/bluez/hci0 org.bluez.Adapter1 Powered b true,' "+
-			"-e '/^\\(Type\\|WatchdogSec\\|Restart\\|ExecReload\\|NotifyAccess\\|StateDirectory\\|RuntimeDirectory\\|ConfigurationDirectory\\).*=/d' "+
-			"-e 's,^\\[Service\\],&\\nType=oneshot,' /usr/lib/systemd/system/gatewayd.service > /run/systemd/system/sandboxed.service && systemctl daemon-reload && systemctl start sandboxed")
-		if got := s.sh(t, "busctl get-property org.bluez /org/bluez/hci0 org.bluez.Adapter1 Powered"); got != "b true" {
-			t.Errorf("from within the sandbox the radio could not be switched on: %s", got)
+		address := strings.Trim(strings.TrimPrefix(s.sh(t, "busctl get-property org.bluez /org/bluez/hci1 org.bluez.Adapter1 Address"), "s "), `"`)
+		s.configure(t, "[[line]]\nname = \"radio\"\nradio = \"hci0\"\nscan = \"active\"\n\n[[device]]\nname = \"thermo\"\nline = \"radio\"\nprotocol = \"ble\"\n"+
+			"address = \""+address+"\"\nevery = \"1s\"\n\n[[tag]]\ndevice = \"thermo\"\nname = \"temperature\"\nat = \"temperature\"\n")
+		words := []string{"select " + address, "power on", "menu advertise", "service fcd2 0x40 0x02 0xc4 0x09", "back", "advertise on"}
+		s.sh(t, "systemctl reload gatewayd && systemd-run --quiet --unit=thermo sh -c '(for w in \"$@\"; do sleep 1; echo \"$w\"; done; exec sleep 100000) | bluetoothctl' sh '"+strings.Join(words, "' '")+"'")
+		figure("BLE sensor advertises to reading", s.reach(t, 1, "thermo"))
+		s.mu.Lock()
+		got := string(s.values["thermo"]["temperature"])
+		s.mu.Unlock()
+		if got != "25" {
+			t.Errorf("the thermometer says 25 degrees, and %s arrived", got)
 		}
+		s.books(t)
 	})
 	step("purge", func(t *testing.T) {
 		s.sh(t, "dpkg -r gatewayd")

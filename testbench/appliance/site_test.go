@@ -48,10 +48,11 @@ type site struct {
 	running  sync.WaitGroup
 
 	mu      sync.Mutex
-	records map[string]int    // by device
-	last    map[string]string // device → trust of the newest record that was no backfill
-	trusts  map[string]int    // records by trust
-	waiting chan struct{}     // closed and replaced when a record comes
+	records map[string]int                        // by device
+	last    map[string]string                     // device → trust of the newest record that was no backfill
+	trusts  map[string]int                        // records by trust
+	values  map[string]map[string]json.RawMessage // device → values of the newest record
+	waiting chan struct{}                         // closed and replaced when a record comes
 }
 
 func newSite(t *testing.T, ctx context.Context) *site {
@@ -62,7 +63,8 @@ func newSite(t *testing.T, ctx context.Context) *site {
 	} else if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{t: t, ctx: ctx, machine: m, records: map[string]int{}, last: map[string]string{}, trusts: map[string]int{}, waiting: make(chan struct{})}
+	s := &site{t: t, ctx: ctx, machine: m, records: map[string]int{}, last: map[string]string{}, trusts: map[string]int{},
+		values: map[string]map[string]json.RawMessage{}, waiting: make(chan struct{})}
 	t.Cleanup(func() {
 		if err := m.Close(); err != nil {
 			t.Error(err)
@@ -117,6 +119,7 @@ func (s *site) took(r consumer.Record) {
 	if len(r.Values) > 0 {
 		s.records[r.Device]++
 		s.trusts[r.Trust]++
+		s.values[r.Device] = r.Values
 		if !r.Backfill {
 			s.last[r.Device] = r.Trust
 		}
