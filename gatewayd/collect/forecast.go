@@ -36,6 +36,7 @@ func (l Load) Busiest() DeviceLoad {
 // counts as nothing; so does the silence of dead devices, since what they may take is bounded (see rest).
 func Forecast(devices []Device, char func(mode string) time.Duration) Load {
 	var load Load
+	change := changeOf(devices, char)
 	for _, d := range devices {
 		coster, ok := d.Station.(field.Coster)
 		if !ok || d.Every <= 0 {
@@ -51,11 +52,32 @@ func Forecast(devices []Device, char func(mode string) time.Duration) Load {
 			if c.Mode == "" {
 				c.Mode = d.Mode
 			}
-			mine.Share += float64(c.Time(char(c.Mode))) / float64(period)
+			if c.Exchanges == 0 {
+				continue
+			}
+			mine.Share += float64(c.Time(char(c.Mode))+change) / float64(period)
 			load.Silence = max(load.Silence, c.Timeout)
 		}
 		load.Share += mine.Share
 		load.Devices = append(load.Devices, mine)
 	}
 	return load
+}
+
+// changeOf is what a read costs besides on a line whose devices speak in several modes: before the first request the
+// line is changed over, with the silence of the slowest mode.
+func changeOf(devices []Device, char func(mode string) time.Duration) time.Duration {
+	const silence = 3.5 // characters
+	var slowest time.Duration
+	modes := map[string]bool{}
+	for _, d := range devices {
+		if d.Every > 0 {
+			modes[d.Mode] = true
+			slowest = max(slowest, char(d.Mode))
+		}
+	}
+	if len(modes) < 2 {
+		return 0
+	}
+	return time.Duration(silence * float64(slowest))
 }
