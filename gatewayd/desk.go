@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"time"
@@ -19,12 +18,15 @@ import (
 // auditFolder is where the audit log stands, below the state folder.
 const auditFolder = "audit"
 
-// openDesk opens the audit log and makes the desk that commands go through. The caller closes the log.
-func (d *daemon) openDesk(state string) error {
+// openDesk opens the audit log and makes the desk that commands go through. The caller closes the log. Where it cannot be
+// opened, nothing that comes from afar is done that moves something; the rest of the gateway runs.
+func (d *daemon) openDesk(state string) {
 	now := func() int64 { return d.clock.Stamp().Wall }
 	log, entries, broken, err := audit.Open(filepath.Join(state, auditFolder), audit.Options{Now: now})
 	if err != nil {
-		return fmt.Errorf("the audit log: %w", err)
+		log = audit.Unusable(err)
+		d.log.Error("the audit log cannot be opened: commands from afar that move or change something are refused", "error", err)
+		d.event(field.Event{Kind: "command", Text: "the audit log cannot be opened, and commands that move or change something are refused: " + err.Error()})
 	}
 	if broken != nil {
 		d.log.Error("the audit log is broken: set aside, and a new one begun", "why", broken)
@@ -35,7 +37,6 @@ func (d *daemon) openDesk(state string) error {
 		Gateway: d.here().config.Gateway.Name, Table: command.NewTable(d.here().config.Gateway.Name, now, d.verbs()...),
 		Audit: log, Entries: entries, Clock: d.commandClock, Send: d.answer, Resolve: d.resolve, Log: d.log,
 	}, operators(d.here().config))
-	return nil
 }
 
 // operators are those of the configuration.

@@ -40,7 +40,7 @@ func loadKept(kept *candidate.Store, main, creds string, log *slog.Logger) (*sit
 		}
 		log.Error("the configuration from afar cannot be run, and is given up", "error", err)
 		if err := kept.Abandon("the configuration from afar cannot be run: " + err.Error()); err != nil {
-			return nil, err
+			log.Error("that it is given up could not be written; the next start finds the same", "error", err)
 		}
 		return load(main, inFolder(creds), true, log)
 	}

@@ -91,7 +91,7 @@ func runDaemon(c *cli) error {
 	}
 	kept, err := candidate.Open(filepath.Join(c.state, configFolder), c.config, resumed())
 	if err != nil {
-		return err
+		log.Error("what holds of configurations from afar could not be written", "error", err)
 	}
 	site, err := loadKept(kept, c.config, c.creds, log)
 	if err != nil {
@@ -122,9 +122,7 @@ func runDaemon(c *cli) error {
 	if d.store, err = buffer.Open(d.bufferOptions(filepath.Join(c.state, "buffer"), memory.head)); err != nil {
 		return err
 	}
-	if err := d.openDesk(c.state); err != nil {
-		return err
-	}
+	d.openDesk(c.state)
 	defer d.closeDesk()
 	for _, l := range site.lines {
 		l.loop = collect.New(d.loopOptions(l))

@@ -161,6 +161,19 @@ func TestABrokenLogIsSetAside(t *testing.T) {
 	}
 }
 
+func TestAnUnusableLogSaysWhy(t *testing.T) {
+	l := audit.Unusable(os.ErrPermission)
+	if _, err := l.Append(audit.Entry{}, true); !errors.Is(err, os.ErrPermission) {
+		t.Errorf("append: %v", err)
+	}
+	if n, hash := l.Head(); n != 0 || hash != "" {
+		t.Errorf("head: %d %q", n, hash)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestRotationKeepsTheChainAndLiveCommands(t *testing.T) {
 	dir := t.TempDir()
 	at := int64(now)

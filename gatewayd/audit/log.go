@@ -79,6 +79,11 @@ func Open(dir string, o Options) (l *Log, entries []Entry, broken, err error) {
 	return l, entries, broken, nil
 }
 
+// Unusable is a log that takes nothing, because of the error with which Open failed.
+func Unusable(why error) *Log {
+	return &Log{fault: fmt.Errorf("the audit log cannot be used until the daemon starts again: %w", why)}
+}
+
 // breach is a fault of the log's contents.
 type breach struct {
 	file string
@@ -281,6 +286,9 @@ func (l *Log) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.fault = fs.ErrClosed
+	if l.file == nil {
+		return nil
+	}
 	return errors.Join(l.file.Sync(), l.file.Close())
 }
 

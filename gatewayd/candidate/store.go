@@ -65,18 +65,16 @@ var ErrBusy = errors.New("another configuration is on trial")
 
 // Open looks at what holds. A trial is over, and what was before is back, unless resume is its generation: the daemon
 // was started anew for it. What came from afar is given up when the installer's files have changed since. Note tells of
-// either. The error is that of a disk, or of an installer's file that cannot be read while nothing else is there.
+// either. The error is that of a disk: what holds could not be read, and the installer's files do; or not be written, and
+// the next Open finds the same again. The store can be used all the same.
 func Open(dir, main string, resume int) (*Store, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
-	}
 	s := &Store{dir: dir, main: main}
 	text, err := os.ReadFile(filepath.Join(dir, stateFile))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return s, nil
+		return s, os.MkdirAll(dir, 0o700)
 	case err != nil:
-		return nil, err
+		return s, err
 	}
 	if err := json.Unmarshal(text, &s.state); err != nil {
 		s.note = fmt.Sprintf("what was known of configurations from afar cannot be read (%s): the installer's files hold", err)
@@ -99,7 +97,7 @@ func Open(dir, main string, resume int) (*Store, error) {
 		s.note = fmt.Sprintf("the gateway stopped while configuration %.12s was on trial: the one from before, %.12s, is back", t.New, t.Old)
 		s.end(false, s.note, nil)
 		if err := s.save(); err != nil {
-			return nil, err
+			return s, err
 		}
 	}
 	s.sweep()

@@ -221,3 +221,34 @@ func TestASinkThatRefusesIsCounted(t *testing.T) {
 		}
 	})
 }
+
+// TestFinishThrowsNoReadAway: a loop that is replaced ends the read that is under way, and what was answered is stored.
+func TestFinishThrowsNoReadAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		_, long := r.device("meter", 2*time.Second)
+		long.requests = 30
+		r.run()
+		time.Sleep(2*time.Second + 105*time.Millisecond) // in the sixth request of the second read
+		began := time.Now()
+		if err := r.loop.Finish(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took > 2*long.cost {
+			t.Errorf("it was taken up after %s, want one request in progress, %s", took, long.cost)
+		}
+		<-r.ended
+		if got := r.taken(field.Readings); len(got) != 2 || got[1].QualityOf(0) != field.Good {
+			t.Errorf("records %v, want both reads whole", got)
+		}
+		if n := len(long.reads()); n != 2 {
+			t.Errorf("%d reads were begun", n)
+		}
+		if err := r.loop.Finish(t.Context()); err != nil {
+			t.Errorf("a second time: %v", err)
+		}
+		if err := r.loop.Write(t.Context(), "meter", "level", field.Int(1)); !errors.Is(err, errEnded) {
+			t.Errorf("a write to a loop that has ended: %v", err)
+		}
+	})
+}

@@ -68,6 +68,11 @@ func (d *Desk) enqueue(r Request, v verdict, e *audit.Entry) *Error {
 	now, _ := d.o.Clock()
 	e.Expires = min(e.Expires, now+longest.Milliseconds())
 	noted, err := d.note(*e, v.verb.Level > Observe)
+	if err != nil && v.verb.Level == Observe {
+		d.o.Log.Error("somebody looks, and it is not in the audit log", "verb", e.Verb, "error", err)
+		noted, err = *e, nil
+		noted.T = now
+	}
 	if err != nil {
 		code := Failed
 		if errors.Is(err, audit.ErrFull) {
@@ -275,8 +280,8 @@ func (d *Desk) Local(ctx context.Context, r Request, allowed Level) Reply {
 	}
 	e := entryOf(r, operator, "")
 	e.ID, e.Expires, e.Kind = "", 0, audit.Taken
-	if _, err := d.o.Audit.Append(e, true); err != nil {
-		return d.o.Table.answer(r, nil, fmt.Errorf("not run: %w", err))
+	if _, err := d.o.Audit.Append(e, true); err != nil { // it is done all the same: who is here may have come to mend that
+		d.o.Log.Error("a local command is not in the audit log", "verb", r.Verb, "error", err)
 	}
 	id := key{operator, fmt.Sprintf("%s-%d", r.Verb, time.Now().UnixNano())}
 	work, cancel := context.WithCancelCause(work)

@@ -1,6 +1,7 @@
 package uplink
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -625,4 +626,38 @@ func TestBufConn(t *testing.T) {
 		}
 		<-c.stopped
 	})
+}
+
+// TestSetDialect: another field is told on the connection that stands; another session takes another connection.
+func TestSetDialect(t *testing.T) {
+	t.Parallel()
+	b := newFakeBroker(t, nil).serve()
+	src := newMemSource()
+	u := start(t, src, []string{b.url()})
+	words := func(c dialect.Config) dialect.Dialect {
+		c.Gateway, c.Epoch, c.Version = "gw1", 1, "test"
+		d, err := native.New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	waitFor(t, "a session", func() bool { return u.Stats().Connected })
+	u.SetDialect(words(dialect.Config{Groups: []*field.Group{meter1}}))
+	waitFor(t, "the new birth", func() bool {
+		births := b.arrivals("gw/gw1/birth")
+		return len(births) > 0 && bytes.Contains(births[len(births)-1].payload, []byte(`"meter-1"`))
+	})
+	src.put(buffer.Live, readings(1, 10)...)
+	waitFor(t, "records go on", func() bool { return all(src.ackedReadings(), 10) })
+	if sessions, _ := b.count(); sessions != 1 {
+		t.Errorf("%d sessions for another birth", sessions)
+	}
+	u.SetDialect(words(dialect.Config{Prefix: "other/place"}))
+	waitFor(t, "the new place", func() bool { return len(b.arrivals("other/place/birth")) > 0 })
+	src.put(buffer.Live, readings(11, 20)...)
+	waitFor(t, "records go on there", func() bool { return all(src.ackedReadings(), 20) })
+	if sessions, _ := b.count(); sessions != 2 {
+		t.Errorf("%d sessions for another prefix", sessions)
+	}
 }
