@@ -6,7 +6,6 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/base64"
-	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -147,7 +146,7 @@ func TestWithoutAClockNothingIsMoved(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 	s.send(s.sign("control-room", newOrder("look", "read", map[string]any{"device": "pump-1", "tag": "setpoint"})), false)
-	if got := s.answer("look", 1); got.Code != "ok" || !strings.Contains(fmt.Sprintf("%s", got.Result), "42.5") {
+	if got := s.answer("look", 1); got.Code != "ok" || !strings.Contains(string(got.Result), "42.5") {
 		t.Errorf("looking: %+v", got)
 	}
 	s.send(plain(order{ID: "plain", V: 1, Gateway: gateway, Verb: "status"}), false)
