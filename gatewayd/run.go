@@ -122,13 +122,17 @@ func runDaemon(c *cli) error {
 	if d.store, err = buffer.Open(d.bufferOptions(filepath.Join(c.state, "buffer"), memory.head)); err != nil {
 		return err
 	}
+	// What gives verbs to the desk's table comes before the desk.
+	d.machine, d.self = d.newMachine(c), identity.Open(identity.Options{Dir: identityFolder(c.state)})
+	if d.agent, err = d.newAgent(c); err != nil {
+		return err
+	}
 	d.openDesk(c.state)
 	defer d.closeDesk()
 	for _, l := range site.lines {
 		l.loop = collect.New(d.loopOptions(l))
 	}
 	platforms := []*platform{}
-	d.self = identity.Open(identity.Options{Dir: identityFolder(c.state)})
 	for _, p := range site.config.Platforms {
 		up, err := d.newPlatform(site, p)
 		if err != nil {
@@ -137,10 +141,6 @@ func runDaemon(c *cli) error {
 		platforms = append(platforms, up)
 	}
 	d.scene.Store(&scene{site, platforms})
-	d.machine = d.newMachine(c)
-	if d.agent, err = d.newAgent(c); err != nil {
-		return err
-	}
 	watchdog, err := systemd.NewWatchdog(d.progress(), log)
 	if err != nil {
 		return err

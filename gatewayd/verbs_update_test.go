@@ -109,6 +109,25 @@ type = "uint16"
 	if !got.Ready || got.Version != version() || got.Restarts != 3 || len(got.Reached) != 0 {
 		t.Errorf("evidence %+v", got)
 	}
+	// The verbs that other packages give to the table are there, and answer.
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"units"}, "gatewayd.service  active (running)"},
+		{[]string{"update"}, "running   " + version()},
+		{[]string{"update", "cancel"}, "nothing is being fetched"},
+		{[]string{"identity"}, "no identity"},
+		{[]string{"logs", "ssh"}, `"ssh.service" may not be asked for`},
+		{[]string{"restart", "ssh"}, `"ssh.service" may not be asked for`},
+		{[]string{"reboot", ""}, "say why"},
+	} {
+		var out bytes.Buffer
+		execute(append(c.args, "--runtime", filepath.Join(dir, "run")), &out, &out)
+		if !strings.Contains(out.String(), c.want) {
+			t.Errorf("gatewayd %s: %q; want %q", strings.Join(c.args, " "), out.String(), c.want)
+		}
+	}
 	if err := errors.Join(w.Restart(t.Context()), daemon.Process.Signal(syscall.SIGTERM), <-gone); err != nil {
 		t.Fatal(err)
 	}
