@@ -14,7 +14,7 @@ import (
 
 const (
 	cyclesRun  = 20
-	cycleLimit = 48 << 20
+	cycleLimit = 24 << 20
 )
 
 // cycles fills the store to its cap, drains it, and does so again, looking at the disk all the while.
@@ -23,7 +23,7 @@ func cycles(ctx context.Context, dir string, w io.Writer) error {
 	if err := os.Mkdir(folder, 0o700); err != nil {
 		return err
 	}
-	s, err := openStore(buffer.Options{Dir: folder, Limit: cycleLimit})
+	s, err := openStore(buffer.Options{Dir: folder, Limit: cycleLimit, Commit: 20 * time.Millisecond})
 	if err != nil {
 		return err
 	}

@@ -115,7 +115,7 @@ func New(folder string, size int64) (*Volume, error) {
 		err = os.Truncate(v.image, size)
 	}
 	if err == nil {
-		err = run("mkfs.ext4", "-q", "-F", "-m", "0", v.image)
+		err = run("mkfs.ext4", "-q", "-F", "-m", "0", "-E", "lazy_itable_init=0,lazy_journal_init=0", v.image) // the kernel would go on writing
 	}
 	if err == nil {
 		err = v.mount()
@@ -181,6 +181,9 @@ func (v *Volume) mount() error {
 		if f := strings.Fields(line); len(f) > 1 && f[1] == v.Dir {
 			v.device = filepath.Base(f[0])
 		}
+	}
+	if v.device == "" {
+		return fmt.Errorf("%s is mounted, and not listed under that name", v.Dir)
 	}
 	return nil
 }
