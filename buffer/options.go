@@ -115,6 +115,7 @@ type tuning struct {
 	idleBytes   int64         // an open bucket that nobody is owed is dropped from this size on
 	leaseSpan   time.Duration // how long a range of sequence numbers should last
 	leaseLeast  uint64        // and how many it holds at least
+	freeWait    time.Duration // how long a settled bucket waits for others that are freed with it
 	joinBlocks  uint64        // a closed bucket of so many small blocks is joined
 	look        func(string)  // a test's look into the steps of a rewrite
 }
@@ -131,6 +132,7 @@ func defaultTuning() tuning {
 		idleBytes:   256 << 10,
 		leaseSpan:   30 * time.Minute,
 		leaseLeast:  4096,
+		freeWait:    5 * time.Second,
 		joinBlocks:  16,
 		look:        func(string) {},
 	}

@@ -84,20 +84,24 @@ func (s *Store) deadline(c field.Class) time.Duration {
 // does; or at once while there is no usable store. When ctx ends first, its error comes back, and the records are
 // taken all the same. ErrClosed when Run was told to end.
 func (s *Store) Append(ctx context.Context, records ...field.Record) error {
+	entries := make([]entry, len(records))
 	for i := range records {
-		if err := records[i].Check(); err != nil {
+		e := &entries[i]
+		e.rec = records[i]
+		if err := e.rec.Check(); err != nil {
 			return err
 		}
-		if n := roughSize(&records[i]); n > MaxRecord {
-			return fmt.Errorf("the store takes records up to %d bytes; this one of %s has about %d", MaxRecord, records[i].Class(), n)
+		if e.size = roughSize(&e.rec); e.size > MaxRecord {
+			return fmt.Errorf("the store takes records up to %d bytes; this one of %s has about %d", MaxRecord, e.rec.Class(), e.size)
 		}
-		if g := records[i].Group; g != nil {
-			if _, n := s.shapes.intern(g); n > MaxRecord {
+		if g := e.rec.Group; g != nil {
+			n := 0
+			if e.rec.Group, n = s.shapes.intern(g); n > MaxRecord {
 				return fmt.Errorf("the names and units of %s take %d bytes; the store takes %d: put some of its tags into another group", g.Device, n, MaxRecord)
 			}
 		}
 	}
-	durable, err := s.append(records)
+	durable, err := s.append(entries)
 	if err != nil || durable == nil {
 		return err
 	}
@@ -121,8 +125,8 @@ func (t *ticket) less() {
 	}
 }
 
-// append takes the records. The channel, nil when there is nothing to wait for, is closed when they are durable.
-func (s *Store) append(records []field.Record) (<-chan struct{}, error) {
+// append takes records that were looked at. The channel, nil when there is nothing to wait for, is closed when they are durable.
+func (s *Store) append(entries []entry) (<-chan struct{}, error) {
 	now := time.Now()
 	t := &ticket{}
 	s.mu.Lock()
@@ -130,28 +134,37 @@ func (s *Store) append(records []field.Record) (<-chan struct{}, error) {
 	if s.closed {
 		return nil, ErrClosed
 	}
-	for i := range records {
-		s.take(records[i], now, t)
+	var came [len(field.Classes)]bool
+	for i := range entries {
+		s.enter(&entries[i], now, t)
+		came[entries[i].rec.Class()] = true
 	}
 	if t.left > 0 {
 		t.done = make(chan struct{})
 	}
+	s.entered(came, now)
 	s.squeeze()
 	return t.done, nil
 }
 
-// take puts one record into its class's head.
+// take takes an event of the store's own.
 func (s *Store) take(r field.Record, now time.Time, t *ticket) {
-	c := r.Class()
+	e := &entry{rec: r, size: roughSize(&r)}
+	s.enter(e, now, t)
+	var came [len(field.Classes)]bool
+	came[r.Class()] = true
+	s.entered(came, now)
+}
+
+// enter puts one entry into its class's head.
+func (s *Store) enter(e *entry, now time.Time, t *ticket) {
+	c := e.rec.Class()
 	s.taken++
 	if len(s.dests) == 0 {
 		return
 	}
-	if r.Group != nil {
-		r.Group, _ = s.shapes.intern(r.Group)
-	}
 	st := s.streams[c]
-	e := &entry{rec: r, pos: st.head.next(), owed: s.everybody(), size: roughSize(&r), taken: now}
+	e.pos, e.owed, e.taken = st.head.next(), s.everybody(), now
 	s.poured += uint64(e.size)
 	if t != nil && s.durable(c) {
 		e.ticket = t
@@ -163,9 +176,18 @@ func (s *Store) take(r field.Record, now time.Time, t *ticket) {
 		d.tracks[c].books.taken++
 		d.tracks[c].books.inHead++
 	}
-	s.number(st)
-	if now.Add(s.deadline(c)).Before(s.wakeAt) {
-		s.wake()
+}
+
+// entered numbers what has entered and wakes whom it concerns.
+func (s *Store) entered(came [len(field.Classes)]bool, now time.Time) {
+	for c, st := range s.streams {
+		if !came[c] || len(s.dests) == 0 {
+			continue
+		}
+		s.number(st)
+		if now.Add(s.deadline(field.Class(c))).Before(s.wakeAt) {
+			s.wake()
+		}
 	}
 }
 

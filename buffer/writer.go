@@ -24,14 +24,15 @@ type writer struct {
 	cursorsAt  time.Time // when cursors were last written
 	gaugedAt   time.Time // when the rate was last gauged, and what had been taken then
 	gauged     uint64
-	houseAt    time.Time      // when to look after disk and age again
-	retryAt    time.Time      // when to look for a usable store again
-	leaseAt    time.Time      // not to ask for a lease before
-	measured   int64          // written since the disk was last measured
-	untended   int64          // written since Badger was opened without compactors
-	leaving    *leaving       // a store on flash that is out of use and not yet closed
-	place      place          // of the folder when it was connected
-	replaced   []*replacement // rewrites that are not finished
+	houseAt    time.Time                     // when to look after disk and age again
+	retryAt    time.Time                     // when to look for a usable store again
+	settledAt  [len(field.Classes)]time.Time // since when a bucket waits to be freed, by class
+	leaseAt    time.Time                     // not to ask for a lease before
+	measured   int64                         // written since the disk was last measured
+	untended   int64                         // written since Badger was opened without compactors
+	leaving    *leaving                      // a store on flash that is out of use and not yet closed
+	place      place                         // of the folder when it was connected
+	replaced   []*replacement                // rewrites that are not finished
 }
 
 // Run commits, seals, frees and retries until ctx ends; then it seals what is still owed, gives the unused sequence
@@ -85,7 +86,9 @@ func (s *Store) work() time.Duration {
 	if tell {
 		s.flushLosses()
 	}
+	some := false
 	for s.seal(onTime) {
+		some = true
 	}
 	if now.Sub(s.w.cursorsAt) >= s.tune.cursors {
 		s.saveCursors()
@@ -95,16 +98,20 @@ func (s *Store) work() time.Duration {
 		s.w.houseAt = now.Add(s.tune.house)
 	}
 	s.free()
-	return s.sleep()
+	return s.sleep(some)
 }
 
-// sleep finds the next deadline. Records that are taken later and due earlier wake the writer.
-func (s *Store) sleep() time.Duration {
+// sleep finds the next deadline. Records that are taken later and due earlier wake the writer. What was due and could
+// not be sealed is tried again after a moment, not at once.
+func (s *Store) sleep(sealed bool) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
 	at := now.Add(min(s.opt.Commit, s.tune.house, time.Second))
 	soonest := now.Add(time.Millisecond)
+	if sealed {
+		soonest = now
+	}
 	if s.usable {
 		for c, st := range s.streams {
 			if e := st.head.oldest(); e != nil && st.head.named > st.head.base {
