@@ -237,8 +237,9 @@ func entryOf(r Request, operator, platform string) audit.Entry {
 	return e
 }
 
-// answerAgain answers a request whose id was seen before with the first answer. One that the broker keeps and sends at
-// each connect is not answered again.
+// answerAgain answers a request whose id was seen before with the first answer. It says nothing while that is still to
+// come: a broker sends again what it has no acknowledgement for, as after a drill that cut the link. Nor does it to one
+// that the broker keeps and sends at each connect.
 func (d *Desk) answerAgain(ctx context.Context, r Request, e audit.Entry) bool {
 	d.mu.Lock()
 	s := d.seen[key{e.Operator, e.ID}]
@@ -250,13 +251,11 @@ func (d *Desk) answerAgain(ctx context.Context, r Request, e audit.Entry) bool {
 	if s == nil {
 		return false
 	}
-	if r.Retained {
+	if r.Retained || first == nil { // while it runs, its answer is still to come, and is the answer to this too
 		return true
 	}
-	again := d.o.Table.answer(r, nil, &Error{Repeated, "this id was given before, and the command is being run"})
-	if first != nil {
-		again.Text, again.Result = fmt.Sprintf("this id was given before; the answer was %s: %s", first.Code, first.Text), first.Result
-	}
+	again := d.o.Table.answer(r, nil, &Error{Repeated, fmt.Sprintf("this id was given before; the answer was %s: %s", first.Code, first.Text)})
+	again.Result = first.Result
 	e.Kind, e.Code, e.ID = audit.Refused, string(Repeated), "" // the id's own entry stays the one that counts
 	e.Text = "id " + r.ID + " again"
 	d.send(ctx, e, &again, false)
