@@ -26,7 +26,7 @@ import (
 )
 
 var (
-	rounds = flag.Int("rounds", 3, "how many rounds of each crash")
+	rounds = flag.Int("rounds", 2, "how many rounds of each crash")
 	full   = flag.Bool("full", false, "try every bad configuration, not only some")
 )
 

@@ -51,12 +51,12 @@ func TestDevicesComeAndGoFromAfar(t *testing.T) {
 		t.Errorf("with a wrong address: %+v", r)
 	}
 	short := device("temp-6", "66")
-	short["within"] = "2s"
+	short["within"] = "1s"
 	if r := s.order("silent", "device-add", short); r.Code != "failed" || !strings.Contains(r.Text, "temp-6") {
 		t.Errorf("one that is not there: %+v", r)
 	}
 	short = device("temp-4", "66")
-	short["within"] = "2s"
+	short["within"] = "1s"
 	if r := s.order("worse", "device-update", short); r.Code != "failed" || !strings.Contains(r.Text, "temp-4") {
 		t.Errorf("changed for the worse: %+v", r)
 	}
