@@ -52,6 +52,10 @@ func plc(ts *testscript.TestScript, neg bool, args []string) {
 	unit.Hole(modbus.Inputs, 50, 60)
 	unit.Identify(map[byte]string{0: "Eastron", 1: "SDM630", 2: "V2"})
 	server.Unit(2)
+	meter := server.Unit(5) // an SDM120 that says nothing of itself: voltage and frequency
+	meter.Set(modbus.Inputs, 0, 0x4366, 0x3333)
+	meter.Set(modbus.Inputs, 70, 0x4248, 0x147B)
+	meter.Hole(modbus.Holdings, 0, 0xFFFF)
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {

@@ -14,6 +14,7 @@ import (
 	"edgegateway/adapters/ble"
 	"edgegateway/adapters/field"
 	"edgegateway/adapters/link"
+	"edgegateway/adapters/profile"
 	"edgegateway/gatewayd/command"
 )
 
@@ -67,9 +68,14 @@ type scanDoc struct {
 // scanner scans one line, with or without a loop around it.
 type scanner struct {
 	*line
-	profiles []match
+	profiles []*profile.Profile
+	matches  []match
 	args     scanArgs
 	tell     func(scanDoc) error
+}
+
+func newScanner(l *line, profiles []*profile.Profile, args scanArgs, tell func(scanDoc) error) *scanner {
+	return &scanner{line: l, profiles: profiles, matches: matches(profiles), args: args, tell: tell}
 }
 
 // run asks each protocol's driver to look. Whoever it is run by owns the line.
@@ -106,7 +112,7 @@ func (s *scanner) runOne(ctx context.Context, name string, driver field.Scanner,
 	}
 	began, done, total := time.Now(), 0, 0
 	err := driver.Scan(ctx, o, func(f field.Found) {
-		doc := s.describe(f)
+		doc := s.describe(ctx, f)
 		tell(scanDoc{Found: &doc, Done: done, Total: total, Protocol: name})
 	}, func(d, t int) {
 		done, total = d, t
@@ -161,18 +167,25 @@ func (s *scanner) scanners() ([]lookout, error) {
 }
 
 // describe puts what was found into the words of the configuration.
-func (s *scanner) describe(f field.Found) foundDoc {
+func (s *scanner) describe(ctx context.Context, f field.Found) foundDoc {
 	doc := foundDoc{Line: s.Name, Protocol: f.Protocol, Address: f.Address, Mode: f.Mode, Identity: f.Identity, Detail: f.Detail,
-		Profile: cmp.Or(bestMatch(s.profiles, f), f.Profile)}
+		Profile: cmp.Or(bestMatch(s.matches, f), f.Profile)}
 	for _, d := range s.devices {
 		if d.Protocol == f.Protocol && d.Address == f.Address {
-			doc.Known = d.Name
+			doc.Known, doc.Profile = d.Name, cmp.Or(d.Profile, doc.Profile)
 			return doc
 		}
 	}
-	if f.Detail["trouble"] == "" {
-		doc.Device = s.deviceText(doc)
+	if f.Detail["trouble"] != "" {
+		return doc
 	}
+	if doc.Profile == "" && f.Detail["any_unit"] == "" {
+		var why string
+		if doc.Profile, why = s.fingerprint(ctx, f); why != "" {
+			doc.Identity = strings.TrimSpace(doc.Identity + " (" + why + ")")
+		}
+	}
+	doc.Device = s.deviceText(doc)
 	return doc
 }
 
@@ -214,7 +227,7 @@ func (d *daemon) scan(ctx context.Context, args scanArgs, tell func(scanDoc) err
 	var names []string
 	for _, l := range d.here().lines {
 		if l.Name == args.Line {
-			s := &scanner{line: l, profiles: matches(d.here().config.Profiles), args: args, tell: tell}
+			s := newScanner(l, d.here().config.Profiles, args, tell)
 			return l.loop.Borrow(ctx, s.run)
 		}
 		names = append(names, l.Name)

@@ -46,7 +46,7 @@ func runScan(c *cli) error {
 		return err
 	}
 	defer l.wire.Close()
-	s := &scanner{line: l, profiles: profiles, args: args, tell: show.step}
+	s := newScanner(l, profiles, args, show.step)
 	ctx, stop := interruptible()
 	defer stop()
 	err = s.run(ctx)
@@ -67,7 +67,7 @@ func (a scanArgs) query() url.Values {
 }
 
 // ownLine opens a line for this process: one of the configuration, or a port or host that is named.
-func (c *cli) ownLine(args scanArgs, bare bool) (*line, []match, error) {
+func (c *cli) ownLine(args scanArgs, bare bool) (*line, []*profile.Profile, error) {
 	quiet := slog.New(slog.DiscardHandler)
 	if bare {
 		l := config.Line{Name: args.Line, Framing: *c.flags["framing"]}
@@ -89,7 +89,7 @@ func (c *cli) ownLine(args scanArgs, bare bool) (*line, []match, error) {
 		if err != nil {
 			return nil, nil, usagef("%v", err)
 		}
-		return &line{Line: l, wire: wire, drivers: map[voice]field.Driver{}}, matches(profile.Library(build().TagKeys(), &strict.Report{})), nil
+		return &line{Line: l, wire: wire, drivers: map[voice]field.Driver{}}, profile.Library(build().TagKeys(), &strict.Report{}), nil
 	}
 	s, err := load(c.config, inFolder(c.creds), true, quiet)
 	if errors.Is(err, os.ErrNotExist) {
@@ -101,7 +101,7 @@ func (c *cli) ownLine(args scanArgs, bare bool) (*line, []match, error) {
 	var names []string
 	for _, l := range s.lines {
 		if l.Name == args.Line {
-			return l, matches(s.config.Profiles), nil
+			return l, s.config.Profiles, nil
 		}
 		names = append(names, l.Name)
 	}
