@@ -72,7 +72,7 @@ func Air(ctx context.Context, binary, dir string, c AirCase) (r AirResult, err e
 	}
 	defer d.Kill()
 	if _, err := d.Await(ctx, time.Minute, "the radio listens", func(s *health.Status) bool {
-		return len(s.Lines) == 1 && s.Lines[0].Radio != nil && s.Lines[0].Radio.Mode == "passive"
+		return len(s.Lines) == 1 && s.Lines[0].Radio != nil && s.Lines[0].Radio.Mode != "off"
 	}); err != nil {
 		return r, fmt.Errorf("%w\n%s", err, d.Log())
 	}
