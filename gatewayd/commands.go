@@ -44,6 +44,7 @@ func (d *daemon) verbs() []command.Verb {
 		{Name: "write", Level: command.Operate, Args: "device tag value", Does: "write a tag once, now", Run: d.write},
 		{Name: "select", Level: command.Operate, Args: "device tag value", Does: "announce a write that goes in two steps", Run: d.selectTag},
 		{Name: "scan", Level: command.Operate, Args: "line", Does: "find out who answers on a line", Long: true, Limit: scanLimit, Run: d.scanVerb},
+		{Name: "discover", Level: command.Operate, Args: "[lines] [from] [to]", Does: "find out who answers on all lines, and is not configured", Long: true, Limit: discoverLimit, Run: d.discover},
 		{Name: "backlog", Level: command.Observe, Does: "what waits for the platforms", Run: d.backlog},
 		{Name: "backlog-drop", Level: command.Configure, Args: "[platform]", Does: "give up what waits; it is declared lost", Run: d.dropBacklog},
 		{Name: "ledger", Level: command.Observe, Does: "what was lost, and why", Run: d.ledger},

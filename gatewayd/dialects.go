@@ -39,9 +39,6 @@ func openDialect(name string, c dialect.Config) (dialect.Dialect, error) {
 	return nil, fmt.Errorf("the dialect %q is not in this build", name)
 }
 
-// laterVerbs are commands that a later build brings: an operator may be granted them already.
-var laterVerbs = []string{"discover"}
-
 // build tells the configuration what this binary has.
 func build() config.Build {
 	b := config.Build{Protocols: map[string]config.Protocol{}, Dialects: map[string]config.Dialect{}}
@@ -54,7 +51,6 @@ func build() config.Build {
 	for _, v := range (*daemon)(nil).verbs() { // only their names are asked for
 		b.Verbs = append(b.Verbs, v.Name)
 	}
-	b.Verbs = append(b.Verbs, laterVerbs...)
 	return b
 }
 

@@ -33,6 +33,10 @@ func (d *daemon) status() health.Status {
 		Flash:   flashOf(d.flash.Report()),
 		Process: process(),
 	}
+	s.Config = health.Config{Hash: here.hash, From: "installer", Trial: d.kept.Trial() != nil}
+	if d.kept.FromAfar() {
+		s.Config.From = "afar"
+	}
 	s.Clock.Source, s.Clock.Synchronised = d.clock.Synchronised()
 	for _, p := range here.platforms {
 		s.Platforms = append(s.Platforms, p.health(&store, now))

@@ -73,6 +73,17 @@ func runDaemon(c *cli) error {
 	if err := c.takes(0, 0, "run"); err != nil {
 		return err
 	}
+	generation := resumed()
+	err := c.runDaemon(generation)
+	if err != nil && generation != 0 && !errors.As(err, new(*againError)) {
+		fmt.Fprintln(c.err, "gatewayd: it does not run with the configuration on trial, and starts anew with the one from before:", err)
+		return &againError{}
+	}
+	return err
+}
+
+// runDaemon is one run, for the trial of a generation or for none.
+func (c *cli) runDaemon(generation int) error {
 	level := slog.LevelInfo
 	if name := *c.flags["log"]; name != "" {
 		if err := level.UnmarshalText([]byte(name)); err != nil {
@@ -89,7 +100,7 @@ func runDaemon(c *cli) error {
 	if err := makeFolders(c.state, c.runtime); err != nil {
 		return err
 	}
-	kept, err := candidate.Open(filepath.Join(c.state, configFolder), c.config, resumed())
+	kept, err := candidate.Open(filepath.Join(c.state, configFolder), c.config, generation)
 	if err != nil {
 		log.Error("what holds of configurations from afar could not be written", "error", err)
 	}
@@ -140,7 +151,7 @@ func runDaemon(c *cli) error {
 		}
 		platforms = append(platforms, up)
 	}
-	d.scene.Store(&scene{site, platforms})
+	d.scene.Store(&scene{site, platforms, d.hash()})
 	watchdog, err := systemd.NewWatchdog(d.progress(), log)
 	if err != nil {
 		return err

@@ -23,6 +23,7 @@ import (
 type scene struct {
 	*site
 	platforms []*platform
+	hash      string // of the configuration's files
 }
 
 // here is what runs now.
@@ -157,7 +158,7 @@ func (d *daemon) reload(next *site) ([]string, error) {
 		}
 	}
 	platforms, err := d.reloadPlatforms(before, next, gone+len(fresh) > 0, &names)
-	d.scene.Store(&scene{next, platforms})
+	d.scene.Store(&scene{next, platforms, d.hash()})
 	for _, l := range next.lines {
 		if fresh[l.Name] {
 			d.lines.begin(l.Name, "the loop of line "+l.Name, l.run)
@@ -165,6 +166,15 @@ func (d *daemon) reload(next *site) ([]string, error) {
 	}
 	d.desk.SetOperators(operators(next.config))
 	return names, err
+}
+
+// hash is that of the files that run; "" when they cannot be read.
+func (d *daemon) hash() string {
+	files, err := d.kept.Files()
+	if err != nil {
+		return ""
+	}
+	return files.Hash()
 }
 
 // line finds a line by name.

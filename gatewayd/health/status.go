@@ -16,12 +16,20 @@ type Status struct {
 	Since     int64      `json:"since"`
 	Problems  []string   `json:"problems"` // what is wrong now, in the installer's words; empty when all is well
 	Clock     Clock      `json:"clock"`
+	Config    Config     `json:"config"`
 	Platforms []Platform `json:"platforms"`
 	Buffer    Buffer     `json:"buffer"`
 	Flash     Flash      `json:"flash"`
 	Lines     []Line     `json:"lines"`
 	Devices   []Device   `json:"devices"`
 	Process   Process    `json:"process"`
+}
+
+// Config names the configuration that runs.
+type Config struct {
+	Hash  string `json:"hash"`            // SHA-256 over its files
+	From  string `json:"from"`            // "installer" or "afar"
+	Trial bool   `json:"trial,omitempty"` // it has to prove itself still
 }
 
 // Clock is what time the box takes it to be, and whether to believe that.

@@ -114,7 +114,7 @@ func newSite(t *testing.T, clock string) *site {
 	}
 	s.config = fmt.Sprintf("[gateway]\nname = %q\nclock = %q\n\n[platform]\nservers = [%q]\nunsigned_verbs = [\"status\"]\n\n[buffer]\nlimit = \"64MiB\"\n\n",
 		gateway, clock, s.broker.URL())
-	for name, verbs := range map[string]string{"control-room": `["status", "read", "write", "config", "device-add", "device-update", "device-remove", "drill", "cancel", "report", "trace", "profile"]`, "guest": `["read"]`} {
+	for name, verbs := range map[string]string{"control-room": `["status", "read", "write", "config", "device-add", "device-update", "device-remove", "drill", "cancel", "report", "trace", "profile", "discover"]`, "guest": `["read"]`} {
 		public, private, err := ed25519.GenerateKey(rand.Reader)
 		if err != nil {
 			t.Fatal(err)

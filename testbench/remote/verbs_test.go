@@ -31,6 +31,15 @@ func TestDevicesComeAndGoFromAfar(t *testing.T) {
 	s.start()
 	s.settled()
 	s.plant.Converter.Unit(14).Set(modbus.Inputs, 0, 215)
+	var found struct {
+		New, Known []struct{ Address, Known string }
+	}
+	if r := s.order("discover", "discover", map[string]any{"lines": []string{"converter"}, "from": "11", "to": "14"}); r.Code != "ok" || json.Unmarshal(r.Result, &found) != nil {
+		t.Errorf("discover: %+v: %s", r, r.Result)
+	}
+	if len(found.New) != 1 || found.New[0].Address != "14" || len(found.Known) != 3 {
+		t.Errorf("discovered: %+v", found)
+	}
 	device := func(name, address string) map[string]any {
 		return map[string]any{
 			"device": map[string]any{"name": name, "line": "converter", "protocol": "modbus", "address": address, "every": "500ms"},
