@@ -20,6 +20,9 @@
 //
 //	plant                            a substation on three lines, and a witness that counts its reads
 //	pair                             devices of several protocols on one pair of wires, each in a mode of its own
+//	mixed                            eight devices of three protocols on one pair of wires, as slow as real ones
+//	occupancy LINE PERCENT           what the line was busy in the last minute is this near to the forecast
+//	misses DURATION DEVICE…          for so long, and meanwhile none of these misses a period
 //	units NAME tcp|rtu COUNT [K=V]   units 1…COUNT behind one address, with values that prove whose they are;
 //	                                 every, timeout, baud
 //	line NAME cut|restore|reset|…    faults of the network before plc, converter, or units; as for wan

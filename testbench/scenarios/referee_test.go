@@ -40,6 +40,9 @@ func (s *scenario) cmdSettle(ts *testscript.TestScript, args []string) error {
 	if s.pair != nil {
 		s.pair.Close()
 	}
+	if s.mixed != nil {
+		s.mixed.Close()
+	}
 	var taken uint64
 	since := time.Now()
 	_, err := s.daemon.Await(s.ctx, 2*patience, "everything that was taken is delivered, and nothing new comes", func(status *health.Status) bool {

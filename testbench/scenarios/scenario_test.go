@@ -32,6 +32,7 @@ type scenario struct {
 
 	plant   *rig.Plant
 	pair    *rig.Pair
+	mixed   *rig.Mixed
 	field   func()                    // switches units off
 	servers map[string]*modbus.Server // by name
 	lines   map[string]*wan.Link      // by name
@@ -88,6 +89,9 @@ func (s *scenario) close() {
 	}
 	if s.pair != nil {
 		s.pair.Close()
+	}
+	if s.mixed != nil {
+		s.mixed.Close()
 	}
 	_ = os.RemoveAll(s.dir) // a store takes 16 MiB; what is left goes with the test
 }

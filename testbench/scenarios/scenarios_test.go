@@ -53,7 +53,8 @@ func TestScenarios(t *testing.T) {
 			return false, fmt.Errorf("no such condition: %s", cond)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"plant": command((*scenario).cmdPlant), "pair": command((*scenario).cmdPair), "units": command((*scenario).cmdUnits),
+			"plant": command((*scenario).cmdPlant), "pair": command((*scenario).cmdPair), "mixed": command((*scenario).cmdMixed),
+			"occupancy": command((*scenario).cmdOccupancy), "misses": command((*scenario).cmdMisses), "units": command((*scenario).cmdUnits),
 			"line": command((*scenario).cmdLine), "unplug": command((*scenario).cmdUnplug),
 			"replug": command((*scenario).cmdReplug), "unit": command((*scenario).cmdUnit),
 			"disturb": command((*scenario).cmdDisturb),

@@ -191,7 +191,7 @@ func (b *Bus) answers(req []byte) []port.Out {
 	}
 	n := len(mixed)
 	mixed[n-2] = 1 // and the sum of the rest: a checksum that is wrong, whatever the answers were
-	for _, c := range mixed[2 : n-2] {
+	for _, c := range mixed[wake : n-2] {
 		mixed[n-2] += c
 	}
 	return []port.Out{{After: wait, Char: b.char, Bytes: mixed}}
@@ -207,14 +207,17 @@ func addressed(to, address string) bool {
 	return true
 }
 
+// wake is how many wake-up bytes a meter sends ahead of its answer.
+const wake = 4
+
 func (m *Meter) frame(control byte, data []byte) []byte {
-	f := append([]byte{0xFE, 0xFE, 0x68}, low(m.address)...)
+	f := append([]byte{0xFE, 0xFE, 0xFE, 0xFE, 0x68}, low(m.address)...)
 	f = append(f, 0x68, control, byte(len(data)))
 	for _, c := range data {
 		f = append(f, c+0x33)
 	}
 	var check byte
-	for _, c := range f[2:] {
+	for _, c := range f[wake:] {
 		check += c
 	}
 	return append(f, check, 0x16)

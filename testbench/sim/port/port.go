@@ -125,7 +125,8 @@ func read(ctx context.Context, p Port, chunks chan<- chunk) {
 
 func serve(ctx context.Context, p Port, m Machine, chunks <-chan chunk) error {
 	var got []byte
-	var began, came time.Time // when the first of got was there, and when the last
+	var began, came time.Time // when the first of got was there, and when the last lump
+	lump := 0                 // how many bytes came then
 	quiet := time.NewTimer(quietAfter)
 	defer quiet.Stop()
 	for {
@@ -135,7 +136,7 @@ func serve(ctx context.Context, p Port, m Machine, chunks <-chan chunk) error {
 			if len(got) == 0 {
 				began = c.at
 			}
-			got, came = append(got, c.data...), c.at
+			got, came, lump = append(got, c.data...), c.at, len(c.data)
 			quiet.Reset(quietAfter)
 			if c.err != nil {
 				return c.err
@@ -150,8 +151,8 @@ func serve(ctx context.Context, p Port, m Machine, chunks <-chan chunk) error {
 			char := m.Char()
 			used, out := m.Take(got, silent)
 			end := began.Add(time.Duration(used) * char)
-			if end.Before(came) && used == len(got) {
-				end = came // what was noise took no time here
+			if used == len(got) {
+				end = came.Add(time.Duration(lump) * char) // what came before was noise of another mode, or long ago
 			}
 			got, began = got[used:], end
 			if err := send(ctx, p, out, end); err != nil {
