@@ -258,8 +258,7 @@ func (r request) fits(n int) string {
 // Cost implements field.Coster.
 func (s *Station) Cost(group string) field.Cost {
 	c := field.Cost{Timeout: s.timeout}
-	turnaround := meter.FirstPositive(s.stats.Turnaround(), usualWait)
-	silence := s.driver.talk.Line.Timing().Silence
+	pause := s.stats.Pause(usualWait, s.driver.talk.Line.Timing().Silence)
 	for _, r := range s.plans[group] {
 		n := 1
 		if r.points[0].Where.word == "clock" {
@@ -268,7 +267,7 @@ func (s *Station) Cost(group string) field.Cost {
 		c.Exchanges += n
 		c.Sent += n * (s.wake + overhead + s.version.idSize())
 		c.Received += n * (defaultWake + overhead + s.version.idSize() + r.size())
-		c.Pause += time.Duration(n) * (turnaround + silence)
+		c.Pause += time.Duration(n) * pause
 	}
 	return c
 }

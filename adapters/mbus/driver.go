@@ -144,11 +144,10 @@ func (s *Station) Cost(group string) field.Cost {
 	if meter.Find(s.groups, group) == nil {
 		return c
 	}
-	silence := s.driver.talk.Line.Timing().Silence
 	c.Exchanges, c.Sent, c.Received = s.telegrams, 5*s.telegrams, s.received
 	if s.secondary != nil {
 		c.Exchanges, c.Sent, c.Received = c.Exchanges+1, c.Sent+17, c.Received+1
 	}
-	c.Pause = time.Duration(c.Exchanges) * (meter.FirstPositive(s.stats.Turnaround(), usualWait) + silence)
+	c.Pause = time.Duration(c.Exchanges) * s.stats.Pause(usualWait, s.driver.talk.Line.Timing().Silence)
 	return c
 }

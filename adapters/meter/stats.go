@@ -24,8 +24,18 @@ func (s *Stats) Counts() field.Counts {
 // Refused notes that the answer which came last refused what was asked.
 func (s *Stats) Refused() { s.refusals.Add(1) }
 
-// Turnaround is the moving average of the time to an answer; 0 before the first one.
+// Turnaround is the moving average of the time to an answer, its wire time apart, the silence before the request included;
+// 0 before the first one.
 func (s *Stats) Turnaround() time.Duration { return time.Duration(s.average.Load()) }
+
+// Pause is what one request takes beyond its wire time: what was measured, the silence before it included, or until
+// something was, the usual turnaround and the line's silence.
+func (s *Stats) Pause(usual, silence time.Duration) time.Duration {
+	if t := s.Turnaround(); t > 0 {
+		return t
+	}
+	return usual + silence
+}
 
 // turned folds one measurement into the average, of which it is an eighth.
 func (s *Stats) turned(d time.Duration) {

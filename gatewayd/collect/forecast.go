@@ -31,18 +31,26 @@ func (l Load) Busiest() DeviceLoad {
 	return most
 }
 
+// poll is one group that is read again and again.
+type poll struct {
+	device int // index of its DeviceLoad
+	cost   field.Cost
+	char   time.Duration
+	rate   float64 // reads in a second
+}
+
 // Forecast sums up what the polls of the devices take of their line: the cost of each group by its period. char gives
 // the wire time of one character in a line mode, "" for the line's own. A device whose station is no field.Coster
 // counts as nothing; so does the silence of dead devices, since what they may take is bounded (see rest).
 func Forecast(devices []Device, char func(mode string) time.Duration) Load {
 	var load Load
-	change := changeOf(devices, char)
+	var polls []poll
+	total := 0.0 // reads in a second, all together
 	for _, d := range devices {
 		coster, ok := d.Station.(field.Coster)
 		if !ok || d.Every <= 0 {
 			continue
 		}
-		mine := DeviceLoad{Name: d.Name, Every: d.Every}
 		for _, g := range d.Station.Groups() {
 			period := d.Every
 			if g.Name == field.SlowGroup && d.Slow > 0 {
@@ -55,29 +63,31 @@ func Forecast(devices []Device, char func(mode string) time.Duration) Load {
 			if c.Exchanges == 0 {
 				continue
 			}
-			mine.Share += float64(c.Time(char(c.Mode))+change) / float64(period)
+			p := poll{len(load.Devices), c, char(c.Mode), 1 / period.Seconds()}
+			polls = append(polls, p)
+			total += p.rate
 			load.Silence = max(load.Silence, c.Timeout)
 		}
-		load.Share += mine.Share
-		load.Devices = append(load.Devices, mine)
+		load.Devices = append(load.Devices, DeviceLoad{Name: d.Name, Every: d.Every})
+	}
+	for _, p := range polls {
+		share := (p.cost.Time(p.char).Seconds() + p.yielding(polls, total)) * p.rate
+		load.Devices[p.device].Share += share
+		load.Share += share
 	}
 	return load
 }
 
-// changeOf is what a read costs besides on a line whose devices speak in several modes: before the first request the
-// line is changed over, with the silence of the slowest mode.
-func changeOf(devices []Device, char func(mode string) time.Duration) time.Duration {
-	const silence = 3.5 // characters
-	var slowest time.Duration
-	modes := map[string]bool{}
-	for _, d := range devices {
-		if d.Every > 0 {
-			modes[d.Mode] = true
-			slowest = max(slowest, char(d.Mode))
-		}
+// yielding is how many seconds a read waits for the silence of slower modes, on average: who listens in one of them must
+// have heard the end of what came before, and any read may have come before. A read in the slower mode has that silence
+// in its own cost.
+func (p poll) yielding(polls []poll, total float64) float64 {
+	wait := 0.0
+	for _, before := range polls {
+		wait += max(0, silence(before.char)-silence(p.char)).Seconds() * before.rate / total
 	}
-	if len(modes) < 2 {
-		return 0
-	}
-	return time.Duration(silence * float64(slowest))
+	return wait
 }
+
+// silence is that between two frames: 3.5 characters, and never less than 1.75 ms (Modbus over serial line, 2.5.1.1).
+func silence(char time.Duration) time.Duration { return max(7*char/2, 1750*time.Microsecond) }

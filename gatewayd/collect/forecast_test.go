@@ -64,3 +64,24 @@ func TestForecastIsWhatIsMeasured(t *testing.T) {
 		}
 	})
 }
+
+// TestForecastOfTwoModes: a device in a slow mode costs its own characters, and the fast ones the silence that it needs.
+func TestForecastOfTwoModes(t *testing.T) {
+	device := func(name, mode string) Device {
+		group := &field.Group{Device: name, Name: field.MainGroup, Points: []field.Point{{Name: "x", Kind: field.KindInt}}}
+		return Device{Device: field.Device{Name: name, Mode: mode}, Every: time.Second,
+			Station: wired{group, field.Cost{Exchanges: 1, Sent: 10, Received: 10, Timeout: time.Second}}}
+	}
+	char := func(mode string) time.Duration {
+		if mode == "slow" {
+			return 10 * time.Millisecond
+		}
+		return time.Millisecond
+	}
+	alone := Forecast([]Device{device("fast", "")}, char).Share
+	load := Forecast([]Device{device("fast", ""), device("meter", "slow")}, char)
+	// Every other read before the fast one is of the slow mode: half of 3.5 characters' difference, 31.5 ms.
+	if fast, slow := load.Devices[0].Share, load.Devices[1].Share; alone != 0.020 || fast-alone < 0.01574 || fast-alone > 0.01576 || slow != 0.2 {
+		t.Errorf("alone %v, with a slow one %v, the slow one %v", alone, fast, slow)
+	}
+}
