@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"edgegateway/adapters/field"
+	"edgegateway/adapters/modbus/register"
 )
 
 // TestBindComplains: every fault at once, in words that name what was meant.
@@ -29,7 +30,7 @@ func TestBindComplains(t *testing.T) {
 		{at("30001"), []string{`"30001" is the 1-based reference of "input 0"`}},
 		{at("4x0201"), []string{`is the 1-based reference of "holding 200"`}},
 		{at("00001"), []string{`is the 1-based reference of "coil 0"`}},
-		{at("200"), []string{addressHint}},
+		{at("200"), []string{register.AddressHint}},
 		{at(""), []string{"the address is missing"}},
 		{at("holding 70000"), []string{"0 to 65535"}},
 		{at("holding -1"), []string{"0 to 65535"}},

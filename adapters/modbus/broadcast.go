@@ -2,6 +2,7 @@ package modbus
 
 import (
 	"context"
+
 	"encoding/binary"
 	"fmt"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/goburrow/modbus"
 
 	"edgegateway/adapters/field"
+	"edgegateway/adapters/modbus/register"
 )
 
 // broadcastRest is what every device is given to carry out a broadcast, before the next request (Modbus over serial
@@ -22,25 +24,25 @@ func (s *Station) Mute() bool { return s.mute }
 var errMute = fmt.Errorf("%w: the broadcast address is never answered", field.ErrSilent)
 
 // checkMute reports what a broadcast address cannot have.
-func (s *Station) checkMute(p *point) (faults []error) {
+func (s *Station) checkMute(p *register.Point) (faults []error) {
 	fault := func(key, value, problem, hint string) {
-		faults = append(faults, &field.TagError{Tag: p.tag.Name, Key: key, Value: value, Problem: problem, Hint: hint})
+		faults = append(faults, &field.TagError{Tag: p.Tag.Name, Key: key, Value: value, Problem: problem, Hint: hint})
 	}
 	switch {
-	case p.described != nil || !p.space.writable():
-		fault("at", p.tag.At, "a broadcast can only write", "give it the address of a coil or a holding register")
-	case !p.tag.Write:
-		fault("at", p.tag.At, "nothing answers at the broadcast address, so the tag can only be written", "name it in the device's writable list, or take it out")
-	case p.mask&ones(2*p.count) != ones(2*p.count) && !p.space.bits() && !(s.quirks.writeMask && p.count == 1):
-		fault("at", p.tag.At, "a part of a register cannot be broadcast: the rest would have to be read first", "write the whole register, or set the quirk write_mask where all devices know function 22")
-	case p.tag.ReadBack || len(p.tag.Requires) > 0 || p.tag.Limits != nil && p.tag.Limits.Step > 0:
-		fault("at", p.tag.At, "readback, requires and limits.step need a value that is read, and nothing answers a broadcast", "leave them out")
+	case p.Described != nil || !p.Space.Writable():
+		fault("at", p.Tag.At, "a broadcast can only write", "give it the address of a coil or a holding register")
+	case !p.Tag.Write:
+		fault("at", p.Tag.At, "nothing answers at the broadcast address, so the tag can only be written", "name it in the device's writable list, or take it out")
+	case p.Mask&register.Ones(2*p.Count) != register.Ones(2*p.Count) && !p.Space.Bits() && !(s.quirks.writeMask && p.Count == 1):
+		fault("at", p.Tag.At, "a part of a register cannot be broadcast: the rest would have to be read first", "write the whole register, or set the quirk write_mask where all devices know function 22")
+	case p.Tag.ReadBack || len(p.Tag.Requires) > 0 || p.Tag.Limits != nil && p.Tag.Limits.Step > 0:
+		fault("at", p.Tag.At, "readback, requires and limits.step need a value that is read, and nothing answers a broadcast", "leave them out")
 	}
 	return faults
 }
 
 // broadcast sends one write to every device on the line. Nobody confirms it.
-func (s *Station) broadcast(ctx context.Context, p *point, v field.Value) error {
+func (s *Station) broadcast(ctx context.Context, p *register.Point, v field.Value) error {
 	pdu, err := s.broadcastPDU(p, v)
 	if err != nil {
 		return err
@@ -58,33 +60,33 @@ func (s *Station) broadcast(ctx context.Context, p *point, v field.Value) error 
 }
 
 // broadcastPDU makes the request: a coil, one register, a part of one, or several.
-func (s *Station) broadcastPDU(p *point, v field.Value) ([]byte, error) {
-	start := binary.BigEndian.AppendUint16(nil, uint16(p.start))
-	if p.typ.form == formString {
-		data := make([]byte, 2*p.count)
-		if err := p.encodeText(v, data); err != nil {
+func (s *Station) broadcastPDU(p *register.Point, v field.Value) ([]byte, error) {
+	start := binary.BigEndian.AppendUint16(nil, uint16(p.Start))
+	if p.Typ.Form == register.FormString {
+		data := make([]byte, 2*p.Count)
+		if err := p.EncodeText(v, data); err != nil {
 			return nil, err
 		}
-		return several(start, p.count, data), nil
+		return several(start, p.Count, data), nil
 	}
-	raw, err := p.encode(v)
+	raw, err := p.Encode(v)
 	if err != nil {
 		return nil, err
 	}
-	if p.space == coil {
+	if p.Space == register.Coil {
 		return append(append([]byte{modbus.FuncCodeWriteSingleCoil}, start...), byte(raw)*0xFF, 0), nil
 	}
-	data := make([]byte, 2*p.count)
-	p.order.cut(raw, data)
+	data := make([]byte, 2*p.Count)
+	p.Order.Cut(raw, data)
 	switch {
-	case p.mask&ones(len(data)) != ones(len(data)):
+	case p.Mask&register.Ones(len(data)) != register.Ones(len(data)):
 		keep := make([]byte, 2)
-		p.order.cut(^p.mask, keep)
+		p.Order.Cut(^p.Mask, keep)
 		return append(append(append([]byte{modbus.FuncCodeMaskWriteRegister}, start...), keep...), data...), nil
-	case p.count == 1 && !s.quirks.writeMultiple:
+	case p.Count == 1 && !s.quirks.writeMultiple:
 		return append(append([]byte{modbus.FuncCodeWriteSingleRegister}, start...), data...), nil
 	default:
-		return several(start, p.count, data), nil
+		return several(start, p.Count, data), nil
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"edgegateway/adapters/field"
+	"edgegateway/adapters/modbus/register"
 )
 
 // usualTurnaround is what a device is taken to need for an answer until it was met and nothing better is known: most
@@ -27,12 +28,12 @@ func (s *Station) Cost(name string) field.Cost {
 		for i := range g.blocks {
 			c.Exchanges++
 			c.Sent += len(g.blocks[i].adu)
-			c.Received += s.driver.answerSize(g.blocks[i].span)
+			c.Received += s.driver.answerSize(g.blocks[i].Span)
 		}
 		for _, length := range g.foretold() {
 			c.Exchanges++
 			c.Sent += s.driver.framing.size(5)
-			c.Received += s.driver.answerSize(span{holding, 0, length})
+			c.Received += s.driver.answerSize(register.Span{Space: register.Holding, Start: 0, Count: length})
 		}
 		// Silence comes before each request; before the answer comes the device's turnaround, itself no shorter than
 		// a silence. A device that wants its rest gets it from the second request on.
@@ -45,13 +46,13 @@ func (s *Station) Cost(name string) field.Cost {
 }
 
 // answerSize is how many bytes the answer to the read of a span has on the wire.
-func (d *Driver) answerSize(where span) int {
-	data := 2 * where.count
+func (d *Driver) answerSize(where register.Span) int {
+	data := 2 * where.Count
 	switch {
-	case where.space == fifo:
-		data = 3 + 2*mostQueued // as many as it can hold
-	case where.space.bits():
-		data = (where.count + 7) / 8
+	case where.Space == register.Fifo:
+		data = 3 + 2*register.MostQueued // as many as it can hold
+	case where.Space.Bits():
+		data = (where.Count + 7) / 8
 	}
 	return d.framing.size(2 + data)
 }
@@ -61,8 +62,8 @@ func (d *Driver) answerSize(where span) int {
 func (g *group) foretold() []int {
 	lengths := map[int]int{}
 	for _, p := range g.points {
-		if p.described != nil && !p.here && !p.absent && !p.refused {
-			id, length := p.ref.Length()
+		if p.Described != nil && !p.Here && !p.Absent && !p.Refused {
+			id, length := p.Ref.Length()
 			family := id / 100 // inverters, meters, batteries: a device has one model of a family, as a rule
 			lengths[family] = max(lengths[family], min(length, maxRegisters))
 		}

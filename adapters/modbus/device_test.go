@@ -2,6 +2,7 @@ package modbus
 
 import (
 	"context"
+
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -11,19 +12,20 @@ import (
 	"edgegateway/adapters/field"
 	"edgegateway/adapters/field/fieldtest"
 	"edgegateway/adapters/link"
+	"edgegateway/adapters/modbus/register"
 )
 
 // device is the far end of an in-memory line: one unit with registers and coils, all 0 at first.
 type device struct {
 	framing Framing
 	regs    [4]map[int]uint16
-	missing []span        // addresses that it does not have
-	most    int           // registers or bits in one answer; 0 for as many as fit
-	force   map[int]byte  // exception for a read that covers the address
-	silent  map[int]bool  // no answer to a read that covers the address
-	asked   []span        // what was read, in order
-	wrote   []byte        // functions of writes, in order
-	delay   time.Duration // before each answer
+	missing []register.Span // addresses that it does not have
+	most    int             // registers or bits in one answer; 0 for as many as fit
+	force   map[int]byte    // exception for a read that covers the address
+	silent  map[int]bool    // no answer to a read that covers the address
+	asked   []register.Span // what was read, in order
+	wrote   []byte          // functions of writes, in order
+	delay   time.Duration   // before each answer
 	other   func([]byte) []fieldtest.Chunk
 }
 
@@ -50,29 +52,29 @@ func (d *device) peer(request []byte) []fieldtest.Chunk {
 
 func (d *device) serve(pdu []byte) []byte {
 	start, count := int(binary.BigEndian.Uint16(pdu[1:])), int(binary.BigEndian.Uint16(pdu[3:]))
-	value := func(sp space, i int) uint16 { return d.regs[sp][i] }
+	value := func(sp register.Space, i int) uint16 { return d.regs[sp][i] }
 	switch pdu[0] {
 	case 1, 2, 3, 4:
-		sp := map[byte]space{1: coil, 2: discrete, 3: holding, 4: input}[pdu[0]]
-		where := span{sp, start, count}
+		sp := map[byte]register.Space{1: register.Coil, 2: register.Discrete, 3: register.Holding, 4: register.Input}[pdu[0]]
+		where := register.Span{Space: sp, Start: start, Count: count}
 		d.asked = append(d.asked, where)
 		for at := range d.silent {
-			if where.overlaps(span{sp, at, 1}) {
+			if where.Overlaps(register.Span{Space: sp, Start: at, Count: 1}) {
 				return nil
 			}
 		}
 		for at, code := range d.force {
-			if where.overlaps(span{sp, at, 1}) {
+			if where.Overlaps(register.Span{Space: sp, Start: at, Count: 1}) {
 				return []byte{pdu[0] | 0x80, code}
 			}
 		}
-		if slices.ContainsFunc(d.missing, where.overlaps) {
+		if slices.ContainsFunc(d.missing, where.Overlaps) {
 			return []byte{pdu[0] | 0x80, 2}
 		}
 		if d.most > 0 && count > d.most {
 			return []byte{pdu[0] | 0x80, 3}
 		}
-		if sp.bits() {
+		if sp.Bits() {
 			data := make([]byte, (count+7)/8)
 			for i := range count {
 				data[i/8] |= byte(value(sp, start+i)) << (i % 8)
@@ -86,33 +88,33 @@ func (d *device) serve(pdu []byte) []byte {
 		return data
 	case 5:
 		d.wrote = append(d.wrote, 5)
-		d.regs[coil][start] = binary.BigEndian.Uint16(pdu[3:]) >> 15
+		d.regs[register.Coil][start] = binary.BigEndian.Uint16(pdu[3:]) >> 15
 		return pdu
 	case 6:
 		d.wrote = append(d.wrote, 6)
-		d.regs[holding][start] = binary.BigEndian.Uint16(pdu[3:])
+		d.regs[register.Holding][start] = binary.BigEndian.Uint16(pdu[3:])
 		return pdu
 	case 15:
 		d.wrote = append(d.wrote, 15)
 		for i := range count {
-			d.regs[coil][start+i] = uint16(pdu[6+i/8] >> (i % 8) & 1)
+			d.regs[register.Coil][start+i] = uint16(pdu[6+i/8] >> (i % 8) & 1)
 		}
 		return pdu[:5]
 	case 16:
 		d.wrote = append(d.wrote, 16)
 		for i := range count {
-			d.regs[holding][start+i] = binary.BigEndian.Uint16(pdu[6+2*i:])
+			d.regs[register.Holding][start+i] = binary.BigEndian.Uint16(pdu[6+2*i:])
 		}
 		return pdu[:5]
 	case 23:
 		d.wrote = append(d.wrote, 23)
 		at, n := int(binary.BigEndian.Uint16(pdu[5:])), int(binary.BigEndian.Uint16(pdu[7:]))
 		for i := range n {
-			d.regs[holding][at+i] = binary.BigEndian.Uint16(pdu[10+2*i:])
+			d.regs[register.Holding][at+i] = binary.BigEndian.Uint16(pdu[10+2*i:])
 		}
 		out := []byte{23, byte(2 * count)}
 		for i := range count {
-			out = binary.BigEndian.AppendUint16(out, value(holding, start+i))
+			out = binary.BigEndian.AppendUint16(out, value(register.Holding, start+i))
 		}
 		return out
 	}
@@ -120,7 +122,7 @@ func (d *device) serve(pdu []byte) []byte {
 }
 
 // asks forgets and gives what was read so far.
-func (d *device) asks() []span {
+func (d *device) asks() []register.Span {
 	asked := d.asked
 	d.asked = nil
 	return asked

@@ -12,6 +12,7 @@ import (
 
 	"edgegateway/adapters/field"
 	"edgegateway/adapters/link"
+	"edgegateway/adapters/modbus/register"
 )
 
 // Framing is the way in which PDUs are packed on a line.
@@ -147,13 +148,13 @@ func (d *Driver) Bind(dev field.Device) (field.Station, error) {
 		mode:    dev.Mode,
 		mute:    q.broadcast,
 		timeout: firstPositive(dev.Timeout, d.options.Timeout),
-		byName:  make(map[string]*point, len(dev.Tags)),
+		byName:  make(map[string]*register.Point, len(dev.Tags)),
 		limit:   q.limits(),
 	}
 	main := group{shape: &field.Group{Device: dev.Name, Name: field.MainGroup, Profile: dev.Profile}}
 	slow := group{shape: &field.Group{Device: dev.Name, Name: field.SlowGroup, Profile: dev.Profile}}
 	for _, tag := range dev.Tags {
-		p, errs := newPoint(tag)
+		p, errs := register.NewPoint(tag)
 		if len(errs) == 0 {
 			errs = s.accept(p)
 			if s.mute {
@@ -177,7 +178,7 @@ func (d *Driver) Bind(dev field.Device) (field.Station, error) {
 			continue
 		}
 		s.byName[tag.Name] = p
-		s.describes = s.describes || p.described != nil
+		s.describes = s.describes || p.Described != nil
 		g.add(p)
 	}
 	if len(faults) > 0 {

@@ -2,6 +2,7 @@ package modbus
 
 import (
 	"bytes"
+
 	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
@@ -10,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/goburrow/modbus"
+
+	"edgegateway/adapters/modbus/register"
 )
 
 func unhex(s string) []byte {
@@ -33,13 +36,13 @@ func TestRequests(t *testing.T) {
 	for _, c := range []struct {
 		framing Framing
 		unit    byte
-		where   span
+		where   register.Span
 		want    string
 	}{
-		{RTU, 1, span{holding, 0, 10}, "01 03 00 00 00 0A C5 CD"},
-		{RTU, 17, span{holding, 107, 3}, "11 03 00 6B 00 03 76 87"},
-		{RTU, 10, span{coil, 1185, 1}, "0A 01 04 A1 00 01 AC 63"},
-		{TCP, 17, span{holding, 107, 3}, "00 01 00 00 00 06 11 03 00 6B 00 03"},
+		{RTU, 1, register.Span{Space: register.Holding, Start: 0, Count: 10}, "01 03 00 00 00 0A C5 CD"},
+		{RTU, 17, register.Span{Space: register.Holding, Start: 107, Count: 3}, "11 03 00 6B 00 03 76 87"},
+		{RTU, 10, register.Span{Space: register.Coil, Start: 1185, Count: 1}, "0A 01 04 A1 00 01 AC 63"},
+		{TCP, 17, register.Span{Space: register.Holding, Start: 107, Count: 3}, "00 01 00 00 00 06 11 03 00 6B 00 03"},
 	} {
 		d := New(nil, c.framing, Options{})
 		s := &Station{driver: d, unit: c.unit, packager: d.packager(c.unit)}
@@ -177,11 +180,11 @@ func TestFindAmongNoise(t *testing.T) {
 
 // TestCodeTable keeps goburrow's codes and ours in step.
 func TestCodeTable(t *testing.T) {
-	for sp, want := range map[space]byte{
-		coil: modbus.FuncCodeReadCoils, discrete: modbus.FuncCodeReadDiscreteInputs,
-		input: modbus.FuncCodeReadInputRegisters, holding: modbus.FuncCodeReadHoldingRegisters,
+	for sp, want := range map[register.Space]byte{
+		register.Coil: modbus.FuncCodeReadCoils, register.Discrete: modbus.FuncCodeReadDiscreteInputs,
+		register.Input: modbus.FuncCodeReadInputRegisters, register.Holding: modbus.FuncCodeReadHoldingRegisters,
 	} {
-		if got := sp.function(); got != want {
+		if got := sp.Function(); got != want {
 			t.Errorf("%v is read with function %d, want %d", sp, got, want)
 		}
 	}

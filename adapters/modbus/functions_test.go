@@ -2,6 +2,7 @@ package modbus
 
 import (
 	"context"
+
 	"net"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 
 	"edgegateway/adapters/field"
 	"edgegateway/adapters/link"
+	"edgegateway/adapters/modbus/register"
 	sim "edgegateway/testbench/sim/modbus"
 )
 
@@ -110,7 +112,7 @@ func TestFunctions(t *testing.T) {
 func TestASCIIOfPublishedFrames(t *testing.T) {
 	d := New(nil, ASCII, Options{})
 	s := &Station{driver: d, unit: 17, packager: d.packager(17)}
-	if got := string(s.request(span{holding, 107, 3})); got != ":1103006B00037E\r\n" {
+	if got := string(s.request(register.Span{Space: register.Holding, Start: 107, Count: 3})); got != ":1103006B00037E\r\n" {
 		t.Errorf("%q", got)
 	}
 }

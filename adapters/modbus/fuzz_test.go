@@ -2,10 +2,12 @@ package modbus
 
 import (
 	"bytes"
+
 	"testing"
 
 	"edgegateway/adapters/field"
 	"edgegateway/adapters/link"
+	"edgegateway/adapters/modbus/register"
 )
 
 // fuzzRequests are one of each kind, from the function code on.
@@ -44,7 +46,7 @@ func FuzzFrames(f *testing.F) {
 			}
 			fuzzStation(t, framing, got, at, typ, order)
 		}
-		if _, start, bit, err := parseAt(at); err != nil && (err.problem == "" || err.hint == "") || err == nil && (start < 0 || start > 65535 || bit < -1 || bit > 30) {
+		if _, start, bit, err := register.ParseAt(at); err != nil && (err.Problem == "" || err.Hint == "") || err == nil && (start < 0 || start > 65535 || bit < -1 || bit > 30) {
 			t.Errorf("%q: %d, %d, %+v", at, start, bit, err)
 		}
 	})

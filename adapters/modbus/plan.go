@@ -2,37 +2,39 @@ package modbus
 
 import (
 	"cmp"
+
 	"slices"
 	"time"
 
 	"edgegateway/adapters/field"
 	"edgegateway/adapters/link"
+	"edgegateway/adapters/modbus/register"
 )
 
 // group is one of a station's groups: its shape, its points by address, and the requests that read them.
 type group struct {
 	shape  *field.Group
-	points []*point
+	points []*register.Point
 	blocks []block
 }
 
-func (g *group) add(p *point) {
-	p.slot = len(g.points)
+func (g *group) add(p *register.Point) {
+	p.Slot = len(g.points)
 	g.points = append(g.points, p)
-	g.shape.Points = append(g.shape.Points, p.shape())
+	g.shape.Points = append(g.shape.Points, p.Shape())
 }
 
 // sort brings the points into the order in which blocks take them.
 func (g *group) sort() {
-	slices.SortStableFunc(g.points, func(a, b *point) int {
-		return cmp.Or(cmp.Compare(a.space, b.space), cmp.Compare(a.start, b.start), cmp.Compare(a.count, b.count))
+	slices.SortStableFunc(g.points, func(a, b *register.Point) int {
+		return cmp.Or(cmp.Compare(a.Space, b.Space), cmp.Compare(a.Start, b.Start), cmp.Compare(a.Count, b.Count))
 	})
 }
 
 // block is one request and what it reads.
 type block struct {
-	span
-	points []*point
+	register.Span
+	points []*register.Point
 	adu    []byte // the request, packed; on TCP its transaction id is put in when it is sent
 }
 
@@ -52,9 +54,9 @@ func newCost(f Framing, t link.Timing, turnaround time.Duration) cost {
 }
 
 // through says that reading n addresses which nobody asked for is cheaper than one more request.
-func (c cost) through(sp space, n int) bool {
+func (c cost) through(sp register.Space, n int) bool {
 	bytes := 2 * n
-	if sp.bits() {
+	if sp.Bits() {
 		bytes = n / 8
 	}
 	return n <= 0 || c.char == 0 || time.Duration(bytes)*c.char < c.request
@@ -62,40 +64,40 @@ func (c cost) through(sp space, n int) bool {
 
 // plan covers the points, which are sorted, with the fewest blocks that the line's cost, the limits of each space and
 // the holes allow. No point is split, and none is left out but those that the device refused.
-func plan(points []*point, c cost, limit [5]int, holes []span) []block {
+func plan(points []*register.Point, c cost, limit [5]int, holes []register.Span) []block {
 	var blocks []block
 	var b *block
 	for _, p := range points {
-		if p.hidden() {
+		if p.Hidden() {
 			continue
 		}
-		if b != nil && b.takes(p, c, limit[p.space], holes) {
-			b.count = max(b.end(), p.end()) - b.start
+		if b != nil && b.takes(p, c, limit[p.Space], holes) {
+			b.Count = max(b.End(), p.End()) - b.Start
 			b.points = append(b.points, p)
 			continue
 		}
-		blocks = append(blocks, block{span: p.span, points: []*point{p}})
+		blocks = append(blocks, block{Span: p.Span, points: []*register.Point{p}})
 		b = &blocks[len(blocks)-1]
 	}
 	return blocks
 }
 
 // takes says that the block can grow up to p.
-func (b *block) takes(p *point, c cost, limit int, holes []span) bool {
-	if p.space == fifo && p.start != b.start { // each queue is read by itself
+func (b *block) takes(p *register.Point, c cost, limit int, holes []register.Span) bool {
+	if p.Space == register.Fifo && p.Start != b.Start { // each queue is read by itself
 		return false
 	}
-	if p.space != b.space || max(b.end(), p.end())-b.start > limit {
+	if p.Space != b.Space || max(b.End(), p.End())-b.Start > limit {
 		return false
 	}
-	gap := span{b.space, b.end(), p.start - b.end()}
-	if gap.count <= 0 {
+	gap := register.Span{Space: b.Space, Start: b.End(), Count: p.Start - b.End()}
+	if gap.Count <= 0 {
 		return true
 	}
 	for _, h := range holes {
-		if h.overlaps(gap) {
+		if h.Overlaps(gap) {
 			return false
 		}
 	}
-	return c.through(gap.space, gap.count)
+	return c.through(gap.Space, gap.Count)
 }

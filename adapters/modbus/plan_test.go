@@ -1,6 +1,7 @@
 package modbus
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -10,6 +11,7 @@ import (
 
 	"edgegateway/adapters/field"
 	"edgegateway/adapters/link"
+	"edgegateway/adapters/modbus/register"
 )
 
 // timing is that of an 8N1 line.
@@ -22,11 +24,11 @@ func timing(baud int) link.Timing {
 	return link.Timing{Char: char, Silence: silence}
 }
 
-func points(t testing.TB, tags ...string) []*point {
+func points(t testing.TB, tags ...string) []*register.Point {
 	g := group{shape: &field.Group{}}
 	for _, tag := range tags {
 		at, typ, _ := strings.Cut(tag, ":")
-		g.add(bound(t, field.Tag{At: at, Type: typ}))
+		g.add(bind(t, field.Tag{At: at, Type: typ}))
 	}
 	g.sort()
 	return g.points
@@ -35,7 +37,7 @@ func points(t testing.TB, tags ...string) []*point {
 func spans(blocks []block) string {
 	var out []string
 	for _, b := range blocks {
-		out = append(out, b.span.String())
+		out = append(out, b.Span.String())
 	}
 	return strings.Join(out, ", ")
 }
@@ -76,7 +78,7 @@ func TestPlan(t *testing.T) {
 			"input 0-3, input 4-5"},
 		{"the same register twice", []string{"holding 5 bit 3", "holding 5 bit 4", "holding 5:uint16", "holding 5:uint32"}, timing(9600), 0, all, "", "holding 5-6"},
 	} {
-		var holes []span
+		var holes []register.Span
 		if c.holes != "" {
 			if problem, _ := parseHoles(c.holes, &holes); problem != "" {
 				t.Fatal(problem)
@@ -94,16 +96,16 @@ func TestPlanHolds(t *testing.T) {
 	for round := range 2000 {
 		q := quirks{maxRegisters: 4 + rng.IntN(122), maxCoils: 1 + rng.IntN(2000)}
 		for range rng.IntN(5) {
-			q.holes = append(q.holes, span{space(rng.IntN(4)), rng.IntN(400), 1 + rng.IntN(20)})
+			q.holes = append(q.holes, register.Span{Space: register.Space(rng.IntN(4)), Start: rng.IntN(400), Count: 1 + rng.IntN(20)})
 		}
 		s := &Station{quirks: q, limit: q.limits()}
 		g := group{shape: &field.Group{}}
 		for range 1 + rng.IntN(80) {
-			sp, typ := space(rng.IntN(4)), wireTypes[rng.IntN(len(wireTypes)-1)].name
-			if sp.bits() {
+			sp, typ := register.Space(rng.IntN(4)), register.WireTypes[rng.IntN(len(register.WireTypes)-1)].Name
+			if sp.Bits() {
 				typ = "bool"
 			}
-			p := bound(t, field.Tag{At: fmt.Sprintf("%v %d", sp, rng.IntN(400)), Type: typ})
+			p := bind(t, field.Tag{At: fmt.Sprintf("%v %d", sp, rng.IntN(400)), Type: typ})
 			if len(s.accept(p)) == 0 {
 				g.add(p)
 			}
@@ -111,30 +113,43 @@ func TestPlanHolds(t *testing.T) {
 		g.sort()
 		c := newCost(RTU, []link.Timing{{}, timing(9600), timing(115200)}[rng.IntN(3)], time.Duration(rng.IntN(20))*time.Millisecond)
 		blocks := plan(g.points, c, s.limit, q.holes)
-		covered := map[*point]int{}
+		covered := map[*register.Point]int{}
 		for _, b := range blocks {
-			if b.count < 1 || b.count > s.limit[b.space] {
-				t.Fatalf("round %d: %v, over the limit of %d", round, b.span, s.limit[b.space])
+			if b.Count < 1 || b.Count > s.limit[b.Space] {
+				t.Fatalf("round %d: %v, over the limit of %d", round, b.Span, s.limit[b.Space])
 			}
 			for _, h := range q.holes {
-				if h.overlaps(b.span) {
-					t.Fatalf("round %d: %v reads through the hole %v", round, b.span, h)
+				if h.Overlaps(b.Span) {
+					t.Fatalf("round %d: %v reads through the hole %v", round, b.Span, h)
 				}
 			}
 			for _, p := range b.points {
 				covered[p]++
-				if p.space != b.space || p.start < b.start || p.end() > b.end() {
-					t.Fatalf("round %d: %v is not within %v", round, p.span, b.span)
+				if p.Space != b.Space || p.Start < b.Start || p.End() > b.End() {
+					t.Fatalf("round %d: %v is not within %v", round, p.Span, b.Span)
 				}
 			}
 		}
 		for _, p := range g.points {
 			if covered[p] != 1 {
-				t.Fatalf("round %d: %v is read %d times", round, p.span, covered[p])
+				t.Fatalf("round %d: %v is read %d times", round, p.Span, covered[p])
 			}
 		}
-		if len(covered) != len(g.points) || !slices.IsSortedFunc(blocks, func(a, b block) int { return int(a.space) - int(b.space) }) {
+		if len(covered) != len(g.points) || !slices.IsSortedFunc(blocks, func(a, b block) int { return int(a.Space) - int(b.Space) }) {
 			t.Fatalf("round %d: %d points of %d", round, len(covered), len(g.points))
 		}
 	}
+}
+
+func bind(t testing.TB, tag field.Tag) *register.Point {
+	t.Helper()
+	tag.Name = "x"
+	if tag.At == "" {
+		tag.At = "holding 0"
+	}
+	p, faults := register.NewPoint(tag)
+	if len(faults) > 0 {
+		t.Fatalf("%+v: %v", tag, errors.Join(faults...))
+	}
+	return p
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"edgegateway/adapters/field"
+	"edgegateway/adapters/modbus/register"
 )
 
 // The most that one read may ask for (Modbus Application Protocol V1.1b3, 6.1 and 6.3).
@@ -20,18 +21,18 @@ const (
 // quirks are what one device does otherwise.
 type quirks struct {
 	maxRegisters, maxCoils int
-	holes                  []span        // never read, also not on the way to something else
-	pause                  time.Duration // of rest that the device needs after an answer
-	turnaround             time.Duration // that it needs for an answer, for the bus budget until it was measured; 0 for unknown
-	broadcast              bool          // the address 0 means every device: it is written, and never answers
-	writeMultiple          bool          // single registers and coils are written with functions 16 and 15
-	writeMask              bool          // bits of a register are written with function 22, which leaves the others alone
-	writeReadback          bool          // registers are written with function 23, which reads back what was written
+	holes                  []register.Span // never read, also not on the way to something else
+	pause                  time.Duration   // of rest that the device needs after an answer
+	turnaround             time.Duration   // that it needs for an answer, for the bus budget until it was measured; 0 for unknown
+	broadcast              bool            // the address 0 means every device: it is written, and never answers
+	writeMultiple          bool            // single registers and coils are written with functions 16 and 15
+	writeMask              bool            // bits of a register are written with function 22, which leaves the others alone
+	writeReadback          bool            // registers are written with function 23, which reads back what was written
 }
 
 // limits are what one read of each space may ask for.
 func (q quirks) limits() [5]int {
-	return [5]int{coil: q.maxCoils, discrete: q.maxCoils, input: q.maxRegisters, holding: q.maxRegisters, fifo: 1}
+	return [5]int{register.Coil: q.maxCoils, register.Discrete: q.maxCoils, register.Input: q.maxRegisters, register.Holding: q.maxRegisters, register.Fifo: 1}
 }
 
 // quirkNames are those that parseQuirks knows.
@@ -99,27 +100,27 @@ func parseFlag(value string, into *bool) (problem, hint string) {
 }
 
 // parseHoles reads "holding 10-19, input 5".
-func parseHoles(value string, into *[]span) (problem, hint string) {
+func parseHoles(value string, into *[]register.Span) (problem, hint string) {
 	const allowed = `holes are written "holding 10-19, input 5"`
 	for part := range strings.SplitSeq(value, ",") {
 		words := strings.Fields(part)
 		if len(words) != 2 {
 			return "this is no list of addresses", allowed
 		}
-		sp, ok := spaceOf(words[0])
+		sp, ok := register.SpaceOf(words[0])
 		if !ok {
-			return fmt.Sprintf("there is no address space %q", words[0]), field.Suggest(words[0], spaceNames[:]...)
+			return fmt.Sprintf("there is no address space %q", words[0]), field.Suggest(words[0], register.SpaceNames[:]...)
 		}
 		first, last, isRange := strings.Cut(words[1], "-")
-		from, ok := parseNumber(first, 65535)
+		from, ok := register.ParseNumber(first, 65535)
 		to := from
 		if ok && isRange {
-			to, ok = parseNumber(last, 65535)
+			to, ok = register.ParseNumber(last, 65535)
 		}
 		if !ok || to < from {
 			return fmt.Sprintf("%q is no range of addresses", words[1]), allowed
 		}
-		*into = append(*into, span{sp, from, to - from + 1})
+		*into = append(*into, register.Span{Space: sp, Start: from, Count: to - from + 1})
 	}
 	return "", ""
 }

@@ -2,6 +2,7 @@ package modbus
 
 import (
 	"context"
+
 	"errors"
 	"fmt"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"github.com/goburrow/modbus"
 
 	"edgegateway/adapters/field"
+	"edgegateway/adapters/modbus/register"
 )
 
 const (
@@ -22,9 +24,9 @@ const (
 
 // lessons are what a device taught us by exceptions.
 type lessons struct {
-	holes   []span    // that cannot be read through
-	since   time.Time // when the first one was learned; zero for none
-	changed bool      // since the last plan
+	holes   []register.Span // that cannot be read through
+	since   time.Time       // when the first one was learned; zero for none
+	changed bool            // since the last plan
 }
 
 // Read implements field.Station.
@@ -82,9 +84,9 @@ func (s *Station) forget() {
 	s.limit = s.quirks.limits()
 	for _, g := range s.groups {
 		for _, p := range g.points {
-			p.refused = false
-			if p.described != nil {
-				p.here = false
+			p.Refused = false
+			if p.Described != nil {
+				p.Here = false
 			}
 		}
 	}
@@ -102,10 +104,10 @@ func (s *Station) learn() {
 }
 
 // refuse notes points that the device does not have.
-func (s *Station) refuse(points []*point) {
+func (s *Station) refuse(points []*register.Point) {
 	for _, p := range points {
-		if !p.refused {
-			p.refused = true
+		if !p.Refused {
+			p.Refused = true
 			s.stats.refused.Add(1)
 		}
 	}
@@ -113,12 +115,12 @@ func (s *Station) refuse(points []*point) {
 }
 
 // allHoles are what no block may read through: what the quirks name, what was learned, and what was refused.
-func (s *Station) allHoles() []span {
+func (s *Station) allHoles() []register.Span {
 	holes := slices.Concat(s.quirks.holes, s.holes)
 	for _, g := range s.groups {
 		for _, p := range g.points {
-			if p.refused && p.described == nil {
-				holes = append(holes, p.span)
+			if p.Refused && p.Described == nil {
+				holes = append(holes, p.Span)
 			}
 		}
 	}
@@ -185,17 +187,17 @@ func (r *reading) settle(err error) (code int) {
 // take decodes a block's values.
 func (r *reading) take(b *block, data []byte) {
 	for _, p := range b.points {
-		at := p.start - b.start
+		at := p.Start - b.Start
 		var v field.Value
 		var q field.Quality
-		if p.space == fifo {
-			v, q = p.queued(data)
-		} else if p.space.bits() {
-			v, q = p.value(uint64(data[at/8] >> (at % 8) & 1))
+		if p.Space == register.Fifo {
+			v, q = p.Queued(data)
+		} else if p.Space.Bits() {
+			v, q = p.Value(uint64(data[at/8] >> (at % 8) & 1))
 		} else {
-			v, q = p.decode(data[2*at : 2*(at+p.count)])
+			v, q = p.Decode(data[2*at : 2*(at+p.Count)])
 		}
-		r.record.Values[p.slot] = v
+		r.record.Values[p.Slot] = v
 		if q != field.Good {
 			r.setQuality(p, q)
 		}
@@ -223,15 +225,15 @@ func (r *reading) divide(b *block) {
 }
 
 // middle is where to cut a run of points in halves, between two that do not lie at the same place; 0 when all do.
-func middle(points []*point) int {
+func middle(points []*register.Point) int {
 	half := len(points) / 2
 	for i := half; i < len(points); i++ {
-		if i > 0 && points[i].span != points[i-1].span {
+		if i > 0 && points[i].Span != points[i-1].Span {
 			return i
 		}
 	}
 	for i := half; i > 0; i-- {
-		if points[i].span != points[i-1].span {
+		if points[i].Span != points[i-1].Span {
 			return i
 		}
 	}
@@ -239,23 +241,23 @@ func middle(points []*point) int {
 }
 
 // block makes a request for a run of points, as it stands.
-func (s *Station) block(points []*point) block {
-	b := block{span: points[0].span, points: points}
+func (s *Station) block(points []*register.Point) block {
+	b := block{Span: points[0].Span, points: points}
 	for _, p := range points {
-		b.count = max(b.end(), p.end()) - b.start
+		b.Count = max(b.End(), p.End()) - b.Start
 	}
-	b.adu = s.request(b.span)
+	b.adu = s.request(b.Span)
 	return b
 }
 
 // learnFrom explains why the device gave two halves and refused the whole: by what lies between them, else by the
 // size.
 func (s *Station) learnFrom(whole, left, right *block) {
-	if gap := (span{whole.space, left.end(), right.start - left.end()}); gap.count > 0 {
+	if gap := (register.Span{Space: whole.Space, Start: left.End(), Count: right.Start - left.End()}); gap.Count > 0 {
 		s.holes = append(s.holes, gap)
 		s.learn()
-	} else if most := max(left.count, right.count); most < whole.count {
-		s.limit[whole.space] = min(s.limit[whole.space], most)
+	} else if most := max(left.Count, right.Count); most < whole.Count {
+		s.limit[whole.Space] = min(s.limit[whole.Space], most)
 		s.learn()
 	}
 }
@@ -264,25 +266,25 @@ func (s *Station) learnFrom(whole, left, right *block) {
 func (r *reading) markHidden() {
 	for _, p := range r.group.points {
 		switch {
-		case p.refused:
+		case p.Refused:
 			r.setQuality(p, field.Exception)
-		case p.hidden():
+		case p.Hidden():
 			r.setQuality(p, field.Absent)
 		}
 	}
 }
 
-func (r *reading) mark(points []*point, q field.Quality) {
+func (r *reading) mark(points []*register.Point, q field.Quality) {
 	for _, p := range points {
 		r.setQuality(p, q)
 	}
 }
 
-func (r *reading) setQuality(p *point, q field.Quality) {
+func (r *reading) setQuality(p *register.Point, q field.Quality) {
 	if r.record.Quality == nil {
 		r.record.Quality = make([]field.Quality, len(r.record.Values))
 	}
-	r.record.Quality[p.slot] = q
+	r.record.Quality[p.Slot] = q
 }
 
 // silence is the quality of what was not answered.

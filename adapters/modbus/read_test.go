@@ -2,6 +2,7 @@ package modbus
 
 import (
 	"context"
+
 	"errors"
 	"slices"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"edgegateway/adapters/field"
+	"edgegateway/adapters/modbus/register"
 )
 
 // read reads the main group and wants it to succeed.
@@ -36,9 +38,9 @@ func TestRefusedAddress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDevice(TCP)
 		for i := range 200 {
-			d.regs[holding][i] = uint16(i)
+			d.regs[register.Holding][i] = uint16(i)
 		}
-		d.missing = []span{{holding, 137, 1}}
+		d.missing = []register.Span{{Space: register.Holding, Start: 137, Count: 1}}
 		s, _ := wired(t, d, field.Device{Tags: registers(100, 100)})
 		check := func(when string, requests int, refused ...string) {
 			t.Helper()
@@ -81,7 +83,7 @@ func TestRefusedAddress(t *testing.T) {
 func TestAllRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDevice(TCP)
-		d.missing = []span{{holding, 0, 1000}}
+		d.missing = []register.Span{{Space: register.Holding, Start: 0, Count: 1000}}
 		s, line := wired(t, d, field.Device{Tags: registers(0, 125)})
 		reads := 0
 		for s.Stats().Refused < 125 {
@@ -111,14 +113,14 @@ func TestAllRefused(t *testing.T) {
 func TestLearnedHole(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDevice(TCP)
-		d.missing = []span{{holding, 15, 1}}
+		d.missing = []register.Span{{Space: register.Holding, Start: 15, Count: 1}}
 		s, _ := wired(t, d, field.Device{Tags: append(registers(0, 10), registers(20, 10)...)})
 		if r := read(t, s); r.Quality != nil {
 			t.Errorf("qualities %v", r.Quality)
 		}
 		d.asks()
 		read(t, s)
-		if got, want := d.asks(), []span{{holding, 0, 10}, {holding, 20, 10}}; !slices.Equal(got, want) {
+		if got, want := d.asks(), []register.Span{{Space: register.Holding, Start: 0, Count: 10}, {Space: register.Holding, Start: 20, Count: 10}}; !slices.Equal(got, want) {
 			t.Errorf("asked for %v, want %v", got, want)
 		}
 	})
@@ -305,7 +307,7 @@ func TestSpaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, f := range []Framing{RTU, TCP} {
 			d := newDevice(f)
-			d.regs = [4]map[int]uint16{coil: {8: 1, 17: 1}, discrete: {3: 1}, input: {1: 10}, holding: {1: 20}}
+			d.regs = [4]map[int]uint16{register.Coil: {8: 1, 17: 1}, register.Discrete: {3: 1}, register.Input: {1: 10}, register.Holding: {1: 20}}
 			s, _ := wired(t, d, field.Device{Tags: []field.Tag{
 				{Name: "h", At: "holding 1", Type: "uint16"}, {Name: "i", At: "input 1", Type: "uint16"},
 				{Name: "d", At: "discrete 3"}, {Name: "c17", At: "coil 17"}, {Name: "c8", At: "coil 8"}, {Name: "c9", At: "coil 9", Type: "bool"},

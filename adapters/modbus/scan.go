@@ -2,6 +2,7 @@ package modbus
 
 import (
 	"context"
+
 	"errors"
 	"fmt"
 	"strconv"
@@ -12,6 +13,7 @@ import (
 
 	"edgegateway/adapters/field"
 	"edgegateway/adapters/link"
+	"edgegateway/adapters/modbus/register"
 	"edgegateway/adapters/modbus/sunspec"
 )
 
@@ -158,14 +160,14 @@ func modeName(mode link.Mode, line link.Line) string {
 func (d *Driver) look(ctx context.Context, unit byte, timeout time.Duration) (*field.Found, error) {
 	s := &Station{driver: d, unit: unit, packager: d.packager(unit), timeout: timeout, quirks: quirks{}}
 	f := &field.Found{Protocol: "modbus", Address: strconv.Itoa(int(unit)), Detail: map[string]string{}}
-	_, err := s.fetch(ctx, s.request(span{holding, 0, 1}))
+	_, err := s.fetch(ctx, s.request(register.Span{Space: register.Holding, Start: 0, Count: 1}))
 	var garbage *link.GarbageError
 	switch {
 	case fatal(ctx, err):
 		return nil, err
 	case errors.As(err, &garbage):
 		// Once more, since it may have been noise. Two devices with one address, or one in another mode, do it again.
-		if _, err = s.fetch(ctx, s.request(span{holding, 0, 1})); fatal(ctx, err) {
+		if _, err = s.fetch(ctx, s.request(register.Span{Space: register.Holding, Start: 0, Count: 1})); fatal(ctx, err) {
 			return nil, err
 		}
 		if errors.As(err, &garbage) {
@@ -201,7 +203,7 @@ func (d *Driver) ask(ctx context.Context, s *Station, f *field.Found) error {
 		f.Detail["server_id"] = id
 	}
 	for _, base := range sunspec.Bases {
-		data, err := s.fetch(ctx, s.request(span{holding, base, 2}))
+		data, err := s.fetch(ctx, s.request(register.Span{Space: register.Holding, Start: base, Count: 2}))
 		if fatal(ctx, err) {
 			return err
 		}
@@ -218,7 +220,7 @@ func (d *Driver) ask(ctx context.Context, s *Station, f *field.Found) error {
 // sample reads the first register that the unit gives, and keeps both frames, as they are on a serial line: a profile's
 // first test.
 func (s *Station) sample(ctx context.Context, f *field.Found) error {
-	for _, where := range []span{{input, 0, 1}, {holding, 0, 1}, {holding, 1, 1}, {input, 1, 1}} {
+	for _, where := range []register.Span{{Space: register.Input, Start: 0, Count: 1}, {Space: register.Holding, Start: 0, Count: 1}, {Space: register.Holding, Start: 1, Count: 1}, {Space: register.Input, Start: 1, Count: 1}} {
 		data, err := s.fetch(ctx, s.request(where))
 		if fatal(ctx, err) {
 			return err

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"edgegateway/adapters/field"
+	"edgegateway/adapters/modbus/register"
 	sim "edgegateway/testbench/sim/modbus"
 )
 
@@ -85,7 +86,7 @@ func secrets() []secret {
 	}
 	var all []secret
 	for typ, v := range shown {
-		for _, order := range orders {
+		for _, order := range register.Orders {
 			for _, sp := range []string{"input", "holding"} {
 				for _, offset := range []int{-1, 0, 1} {
 					all = append(all, secret{sp, offset, typ, order, v.scale, v.shown})
@@ -139,7 +140,7 @@ func TestSolverFindsEverySecret(t *testing.T) {
 			return g.Exact && g.Tag.At == fmt.Sprintf("%s %d", s.space, at+s.offset) && g.Tag.Type == s.typ && got == order && scale == s.scale
 		}
 		const asked = "holding 300"
-		one, err := solve(asked, clues[:1])
+		one, err := register.Solve(asked, clues[:1])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -163,7 +164,7 @@ func TestSolverFindsEverySecret(t *testing.T) {
 				t.Errorf("%+v: alone, and yet %+v is first", s, one[0])
 			}
 		}
-		two, err := solve(asked, clues)
+		two, err := register.Solve(asked, clues)
 		if err != nil || len(two) == 0 || !right(two[0]) {
 			t.Errorf("%+v: with two readings the first is %+v, %v", s, two[:min(len(two), 2)], err)
 		}
@@ -187,7 +188,7 @@ func TestSolverPrefersThePlain(t *testing.T) {
 		{"65536", unhex("00 01 00 00 12 34 00 00 00 00"), field.Tag{At: "input 0", Type: "uint32"}},
 		{"1,5", unhex("00 00 3F C0 FF FF FF FF FF FF"), field.Tag{At: "input 0", Type: "float32", Order: "CDAB"}},
 	} {
-		guesses, err := solve("input 0", []field.Clue{{Shown: c.shown, Blocks: map[string][]byte{"input 0": c.data}}})
+		guesses, err := register.Solve("input 0", []field.Clue{{Shown: c.shown, Blocks: map[string][]byte{"input 0": c.data}}})
 		if err != nil || len(guesses) == 0 {
 			t.Errorf("%s: %v, %v", c.shown, guesses, err)
 			continue

@@ -2,6 +2,7 @@ package modbus
 
 import (
 	"context"
+
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"github.com/goburrow/modbus"
 
 	"edgegateway/adapters/field"
+	"edgegateway/adapters/modbus/register"
 )
 
 // Station is one Modbus device. It implements field.Station, field.Prober and field.Writer.
@@ -22,7 +24,7 @@ type Station struct {
 	mode     string // of the device, where the line has another
 	groups   []group
 	shapes   []*field.Group
-	byName   map[string]*point
+	byName   map[string]*register.Point
 	ready    time.Time // before this the device wants its rest
 	lessons
 	stats stats
@@ -36,16 +38,16 @@ type Station struct {
 }
 
 // accept reports what about a point contradicts the device's quirks.
-func (s *Station) accept(p *point) (faults []error) {
+func (s *Station) accept(p *register.Point) (faults []error) {
 	fault := func(problem, hint string) {
-		faults = append(faults, &field.TagError{Tag: p.tag.Name, Key: "at", Value: p.tag.At, Problem: problem, Hint: hint})
+		faults = append(faults, &field.TagError{Tag: p.Tag.Name, Key: "at", Value: p.Tag.At, Problem: problem, Hint: hint})
 	}
-	if limit := s.limit[p.space]; p.count > limit && p.described == nil {
-		fault(fmt.Sprintf("a value of %d registers cannot be read from a device that gives %d in one answer", p.count, limit),
+	if limit := s.limit[p.Space]; p.Count > limit && p.Described == nil {
+		fault(fmt.Sprintf("a value of %d registers cannot be read from a device that gives %d in one answer", p.Count, limit),
 			"see the device's max_registers")
 	}
 	for _, h := range s.quirks.holes {
-		if h.overlaps(p.span) {
+		if h.Overlaps(p.Span) {
 			fault("it lies in "+h.String()+", which the device's holes forbid to read", "correct the address, or the holes")
 		}
 	}
@@ -60,9 +62,9 @@ func (s *Station) Probe(ctx context.Context) error {
 	if s.mute {
 		return errMute
 	}
-	where := span{holding, 0, 1}
+	where := register.Span{Space: register.Holding, Start: 0, Count: 1}
 	if len(s.groups) > 0 {
-		where = s.groups[0].points[0].span
+		where = s.groups[0].points[0].Span
 	}
 	_, err := s.fetch(ctx, s.request(where))
 	var exception *field.ExceptionError
@@ -73,12 +75,12 @@ func (s *Station) Probe(ctx context.Context) error {
 }
 
 // request packs the read of a span.
-func (s *Station) request(where span) []byte {
-	data := binary.BigEndian.AppendUint16(nil, uint16(where.start))
-	if where.space != fifo { // the queue at an address is read with all that it holds
-		data = binary.BigEndian.AppendUint16(data, uint16(where.count))
+func (s *Station) request(where register.Span) []byte {
+	data := binary.BigEndian.AppendUint16(nil, uint16(where.Start))
+	if where.Space != register.Fifo { // the queue at an address is read with all that it holds
+		data = binary.BigEndian.AppendUint16(data, uint16(where.Count))
 	}
-	return s.pack(where.space.function(), data...)
+	return s.pack(where.Space.Function(), data...)
 }
 
 // pack makes the frame of a short request.
@@ -146,7 +148,7 @@ func (s *Station) replan() {
 		g := &s.groups[i]
 		g.blocks = plan(g.points, c, s.limit, holes)
 		for j := range g.blocks {
-			g.blocks[j].adu = s.request(g.blocks[j].span)
+			g.blocks[j].adu = s.request(g.blocks[j].Span)
 		}
 	}
 }

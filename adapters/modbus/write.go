@@ -3,6 +3,7 @@ package modbus
 import (
 	"bytes"
 	"context"
+
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"github.com/goburrow/modbus"
 
 	"edgegateway/adapters/field"
+	"edgegateway/adapters/modbus/register"
 )
 
 // Write implements field.Writer. A tag that is only a part of its registers (a bit, a mask) is read first, and written
@@ -21,16 +23,16 @@ func (s *Station) Write(ctx context.Context, tag string, v field.Value) error {
 	switch {
 	case p == nil:
 		return s.unknown(tag)
-	case !p.space.writable():
-		return fmt.Errorf("tag %q: %w: no Modbus function writes to the space \"%s\"", tag, field.ErrReadOnly, p.space)
-	case !p.tag.Write:
+	case !p.Space.Writable():
+		return fmt.Errorf("tag %q: %w: no Modbus function writes to the space \"%s\"", tag, field.ErrReadOnly, p.Space)
+	case !p.Tag.Write:
 		return fmt.Errorf("tag %q: %w: it is not on the device's writable list", tag, field.ErrReadOnly)
 	}
 	if s.mute {
 		return s.broadcast(ctx, p, v)
 	}
 	var err error
-	if p.space == coil {
+	if p.Space == register.Coil {
 		err = s.writeCoil(ctx, p, v)
 	} else {
 		err = s.writeRegisters(ctx, p, v)
@@ -55,62 +57,62 @@ func (s *Station) unknown(tag string) error {
 	return fmt.Errorf("%q: %w%s", tag, field.ErrUnknownTag, hint)
 }
 
-func (s *Station) writeCoil(ctx context.Context, p *point, v field.Value) error {
-	raw, err := p.encode(v)
+func (s *Station) writeCoil(ctx context.Context, p *register.Point, v field.Value) error {
+	raw, err := p.Encode(v)
 	if err != nil {
 		return err
 	}
 	if s.quirks.writeMultiple {
-		_, err = s.client(ctx).WriteMultipleCoils(uint16(p.start), 1, []byte{byte(raw)})
+		_, err = s.client(ctx).WriteMultipleCoils(uint16(p.Start), 1, []byte{byte(raw)})
 	} else if err = s.learnEcho(ctx); err == nil {
-		_, err = s.client(ctx).WriteSingleCoil(uint16(p.start), uint16(raw)*0xFF00)
+		_, err = s.client(ctx).WriteSingleCoil(uint16(p.Start), uint16(raw)*0xFF00)
 	}
 	return s.confirmed(err)
 }
 
-func (s *Station) writeRegisters(ctx context.Context, p *point, v field.Value) error {
-	data := make([]byte, 2*p.count)
-	if p.typ.form == formString {
-		if err := p.encodeText(v, data); err != nil {
+func (s *Station) writeRegisters(ctx context.Context, p *register.Point, v field.Value) error {
+	data := make([]byte, 2*p.Count)
+	if p.Typ.Form == register.FormString {
+		if err := p.EncodeText(v, data); err != nil {
 			return err
 		}
 	} else {
-		raw, err := p.encode(v)
+		raw, err := p.Encode(v)
 		if err != nil {
 			return err
 		}
-		whole := ones(len(data))
-		if p.mask&whole != whole && p.count == 1 && s.quirks.writeMask {
+		whole := register.Ones(len(data))
+		if p.Mask&whole != whole && p.Count == 1 && s.quirks.writeMask {
 			return s.confirmed(s.writeMasked(ctx, p, raw))
 		}
-		if p.mask&whole != whole {
-			rest, err := s.fetch(ctx, s.request(p.span))
+		if p.Mask&whole != whole {
+			rest, err := s.fetch(ctx, s.request(p.Span))
 			if err != nil {
 				return fmt.Errorf("reading what stands beside the value, before writing it: %w", err)
 			}
-			raw |= p.order.join(rest) &^ p.mask
+			raw |= p.Order.Join(rest) &^ p.Mask
 		}
-		p.order.cut(raw, data)
+		p.Order.Cut(raw, data)
 	}
-	return s.confirmed(s.send(ctx, p.span, data))
+	return s.confirmed(s.send(ctx, p.Span, data))
 }
 
 // writeMasked sets the point's bits of one register and leaves the others to the device, which does not let anybody in
 // between (Modbus Application Protocol V1.1b3, 6.16).
-func (s *Station) writeMasked(ctx context.Context, p *point, raw uint64) error {
+func (s *Station) writeMasked(ctx context.Context, p *register.Point, raw uint64) error {
 	if err := s.learnEcho(ctx); err != nil {
 		return err
 	}
 	var set, keep [2]byte
-	p.order.cut(raw&p.mask, set[:])
-	p.order.cut(^p.mask, keep[:])
-	_, err := s.client(ctx).MaskWriteRegister(uint16(p.start), binary.BigEndian.Uint16(keep[:]), binary.BigEndian.Uint16(set[:]))
+	p.Order.Cut(raw&p.Mask, set[:])
+	p.Order.Cut(^p.Mask, keep[:])
+	_, err := s.client(ctx).MaskWriteRegister(uint16(p.Start), binary.BigEndian.Uint16(keep[:]), binary.BigEndian.Uint16(set[:]))
 	return err
 }
 
 // send writes registers with the function that suits them and the device.
-func (s *Station) send(ctx context.Context, where span, data []byte) error {
-	start, count := uint16(where.start), uint16(where.count)
+func (s *Station) send(ctx context.Context, where register.Span, data []byte) error {
+	start, count := uint16(where.Start), uint16(where.Count)
 	switch {
 	case s.quirks.writeReadback:
 		now, err := s.client(ctx).ReadWriteMultipleRegisters(start, count, start, count, data)

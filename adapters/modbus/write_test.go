@@ -10,6 +10,7 @@ import (
 
 	"edgegateway/adapters/field"
 	"edgegateway/adapters/field/fieldtest"
+	"edgegateway/adapters/modbus/register"
 )
 
 // writable are tags of every way to write.
@@ -44,7 +45,7 @@ func TestWrite(t *testing.T) {
 		for _, f := range []Framing{RTU, TCP} {
 			synctest.Test(t, func(t *testing.T) {
 				d := newDevice(f)
-				d.regs[holding][14], d.regs[holding][15] = 0x8001, 0xAB0C
+				d.regs[register.Holding][14], d.regs[register.Holding][15] = 0x8001, 0xAB0C
 				dev := field.Device{Tags: writable()}
 				if c.quirk != "" {
 					dev.Quirks = map[string]string{c.quirk: "true"}
@@ -67,8 +68,8 @@ func TestWrite(t *testing.T) {
 				if r := read(t, s); !slices.Equal(r.Values, want) {
 					t.Errorf("%v %s: reads back %v, want %v", f, c.quirk, r.Values, want)
 				}
-				if d.regs[holding][14] != 0x8009 || d.regs[holding][15] != 0xAB7C {
-					t.Errorf("%v %s: the other bits changed: %#x, %#x", f, c.quirk, d.regs[holding][14], d.regs[holding][15])
+				if d.regs[register.Holding][14] != 0x8009 || d.regs[register.Holding][15] != 0xAB7C {
+					t.Errorf("%v %s: the other bits changed: %#x, %#x", f, c.quirk, d.regs[register.Holding][14], d.regs[register.Holding][15])
 				}
 			})
 		}
@@ -185,8 +186,8 @@ func TestWriteOnEchoingLine(t *testing.T) {
 			}
 			line.Peer = func(r []byte) []fieldtest.Chunk { return append(echo(r), d.peer(r)...) }
 			read(t, s)
-			if err := s.Write(t.Context(), "int", field.Int(77)); err != nil || d.regs[holding][10] != 77 {
-				t.Errorf("%s: a device behind an echoing adapter: %v, %d", when, err, d.regs[holding][10])
+			if err := s.Write(t.Context(), "int", field.Int(77)); err != nil || d.regs[register.Holding][10] != 77 {
+				t.Errorf("%s: a device behind an echoing adapter: %v, %d", when, err, d.regs[register.Holding][10])
 			}
 			line.Peer = echo
 		}

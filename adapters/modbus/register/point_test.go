@@ -1,4 +1,4 @@
-package modbus
+package register
 
 import (
 	"errors"
@@ -10,13 +10,13 @@ import (
 	"edgegateway/adapters/field"
 )
 
-func bound(t testing.TB, tag field.Tag) *point {
+func bound(t testing.TB, tag field.Tag) *Point {
 	t.Helper()
 	tag.Name = "x"
 	if tag.At == "" {
 		tag.At = "holding 0"
 	}
-	p, faults := newPoint(tag)
+	p, faults := NewPoint(tag)
 	if len(faults) > 0 {
 		t.Fatalf("%+v: %v", tag, errors.Join(faults...))
 	}
@@ -84,11 +84,11 @@ func TestDecode(t *testing.T) {
 		{field.Tag{Type: "string", Length: 2, Null: []string{""}}, "\x00\x00", bad},
 	} {
 		p := bound(t, c.tag)
-		got, q := p.decode([]byte(c.data))
+		got, q := p.Decode([]byte(c.data))
 		if got != c.want || (q == field.Good) == c.want.IsNull() || q != field.Good && q != field.Invalid {
 			t.Errorf("%+v: % x gives %v (%v) with quality %v, want %v (%v)", c.tag, c.data, got, got.Kind(), q, c.want, c.want.Kind())
 		}
-		if kind := p.shape().Kind; !got.IsNull() && got.Kind() != kind {
+		if kind := p.Shape().Kind; !got.IsNull() && got.Kind() != kind {
 			t.Errorf("%+v: the shape promises %v, the value is %v", c.tag, kind, got.Kind())
 		}
 	}
@@ -97,41 +97,41 @@ func TestDecode(t *testing.T) {
 // TestRoundTrip: what is written is read back, for every type, order and scale.
 func TestRoundTrip(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	for _, typ := range wireTypes {
+	for _, typ := range WireTypes {
 		for _, order := range []string{"ABCD", "CDAB", "BADC", "DCBA"} {
 			for _, scale := range []float64{1, 0.1, 0.001, 0.25, 10} {
-				tag := field.Tag{Type: typ.name, Order: order}
-				if typ.form == formString {
+				tag := field.Tag{Type: typ.Name, Order: order}
+				if typ.Form == FormString {
 					tag.Length = 8
-				} else if typ.form != formBool {
+				} else if typ.Form != formBool {
 					tag.Scale = scale
 				}
 				p := bound(t, tag)
 				for range 200 {
-					in := make([]byte, 2*p.count)
+					in := make([]byte, 2*p.Count)
 					for i := range in {
 						in[i] = byte(rng.Uint32())
 					}
-					v, q := p.decode(in)
+					v, q := p.Decode(in)
 					if q != field.Good {
 						continue
 					}
 					out := make([]byte, len(in))
-					if typ.form == formString {
-						if err := p.encodeText(v, out); err != nil {
+					if typ.Form == FormString {
+						if err := p.EncodeText(v, out); err != nil {
 							t.Fatal(err)
 						}
 					} else {
-						raw, err := p.encode(v)
+						raw, err := p.Encode(v)
 						if err != nil && typ.words == 4 && scale != 1 {
 							continue // a float64 has not the digits for the ends of a scaled 64-bit range
 						}
 						if err != nil {
 							t.Fatalf("%+v: % x reads as %v, which cannot be written: %v", tag, in, v, err)
 						}
-						p.order.cut(raw, out)
+						p.Order.Cut(raw, out)
 					}
-					if again, _ := p.decode(out); again != v && !close(p, again, v) {
+					if again, _ := p.Decode(out); again != v && !close(p, again, v) {
 						t.Fatalf("%+v: % x reads as %v, is written as % x, which reads as %v", tag, in, v, out, again)
 					}
 				}
@@ -141,14 +141,14 @@ func TestRoundTrip(t *testing.T) {
 }
 
 // close allows for the last digit of a scaled float, and of a scaled integer beyond 2^53.
-func close(p *point, a, b field.Value) bool {
-	if !p.scaling.On() || p.typ.form != formFloat && p.typ.words < 4 {
+func close(p *Point, a, b field.Value) bool {
+	if !p.scaling.On() || p.Typ.Form != formFloat && p.Typ.words < 4 {
 		return false
 	}
 	x, _ := a.Float()
 	y, _ := b.Float()
 	epsilon := 1e-15
-	if p.typ.words == 2 {
+	if p.Typ.words == 2 {
 		epsilon = 2.4e-7
 	}
 	return math.Abs(x-y) <= epsilon*math.Abs(x)+1e-44
@@ -195,11 +195,11 @@ func TestEncodeRefuses(t *testing.T) {
 		{field.Tag{Type: "uint16", Mask: "0x0F"}, field.Int(16), "0xf"},
 		{field.Tag{Type: "uint16", Enum: map[string]string{"0": "off", "1": "on"}}, field.Text("up"), "allowed are off, on"},
 	} {
-		if _, err := bound(t, c.tag).encode(c.v); !errors.Is(err, field.ErrRange) || !strings.Contains(err.Error(), c.says) {
+		if _, err := bound(t, c.tag).Encode(c.v); !errors.Is(err, field.ErrRange) || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%+v: %v is refused with %v, want %q in it", c.tag, c.v, err, c.says)
 		}
 	}
-	if err := bound(t, field.Tag{Type: "string", Length: 3}).encodeText(field.Text("long"), make([]byte, 4)); !errors.Is(err, field.ErrRange) {
+	if err := bound(t, field.Tag{Type: "string", Length: 3}).EncodeText(field.Text("long"), make([]byte, 4)); !errors.Is(err, field.ErrRange) {
 		t.Errorf("a string that is too long: %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package modbus
+package register
 
 import (
 	"fmt"
@@ -18,18 +18,19 @@ const (
 	formUint
 	formFloat
 	formBCD
-	formString
+	FormString
 )
 
 // wireType is a type that a tag can have on the wire.
 type wireType struct {
-	name  string
-	form  form
+	Name  string
+	Form  form
 	words int        // registers that a value takes; of a string: as many as its length asks for
 	kind  field.Kind // of its values, unscaled
 }
 
-var wireTypes = [...]wireType{
+// WireTypes are the types that a tag can have in registers.
+var WireTypes = [...]wireType{
 	{"bool", formBool, 1, field.KindBool},
 	{"int16", formInt, 1, field.KindInt},
 	{"uint16", formUint, 1, field.KindUint},
@@ -41,20 +42,20 @@ var wireTypes = [...]wireType{
 	{"float64", formFloat, 4, field.KindFloat64},
 	{"bcd16", formBCD, 1, field.KindUint},
 	{"bcd32", formBCD, 2, field.KindUint},
-	{"string", formString, 0, field.KindString},
+	{"string", FormString, 0, field.KindString},
 }
 
 func typeNames() []string {
-	names := make([]string, len(wireTypes))
-	for i, t := range wireTypes {
-		names[i] = t.name
+	names := make([]string, len(WireTypes))
+	for i, t := range WireTypes {
+		names[i] = t.Name
 	}
 	return names
 }
 
 func typeOf(name string) (wireType, bool) {
-	for _, t := range wireTypes {
-		if t.name == name {
+	for _, t := range WireTypes {
+		if t.Name == name {
 			return t, true
 		}
 	}
@@ -79,8 +80,8 @@ func parseOrder(s string) (order, bool) {
 	return order{}, false
 }
 
-// join makes one raw value of a run of registers, at most four.
-func (o order) join(data []byte) uint64 {
+// Join makes one raw value of a run of registers, at most four.
+func (o order) Join(data []byte) uint64 {
 	n := len(data) / 2
 	var raw uint64
 	for i := range n {
@@ -97,8 +98,8 @@ func (o order) join(data []byte) uint64 {
 	return raw
 }
 
-// cut is join the other way: it fills data.
-func (o order) cut(raw uint64, data []byte) {
+// Cut is join the other way: it fills data.
+func (o order) Cut(raw uint64, data []byte) {
 	n := len(data) / 2
 	for i := range n {
 		w := n - 1 - i // the lowest word stands last
@@ -114,15 +115,15 @@ func (o order) cut(raw uint64, data []byte) {
 	}
 }
 
-// ones is a mask of n bytes.
-func ones(n int) uint64 { return math.MaxUint64 >> (64 - 8*n) }
+// Ones is a mask of n bytes.
+func Ones(n int) uint64 { return math.MaxUint64 >> (64 - 8*n) }
 
 // signed reads the low n bytes as two's complement.
 func signed(raw uint64, n int) int64 { return int64(raw<<(64-8*n)) >> (64 - 8*n) }
 
 // number reads raw as a number of the type; ok is false when its bits are none: a BCD digit above 9, NaN, infinity.
 func (t wireType) number(raw uint64) (v field.Value, ok bool) {
-	switch t.form {
+	switch t.Form {
 	case formBool:
 		return field.Bool(raw != 0), true
 	case formInt:
@@ -144,7 +145,7 @@ func (t wireType) number(raw uint64) (v field.Value, ok bool) {
 // bounds are the least and the greatest number of the type.
 func (t wireType) bounds() (low, high float64) {
 	bits := float64(16 * t.words)
-	switch t.form {
+	switch t.Form {
 	case formInt:
 		return -math.Exp2(bits - 1), math.Exp2(bits-1) - 1
 	case formUint:
@@ -168,9 +169,9 @@ func (t wireType) integer(f float64) (raw uint64, ok bool) {
 	if f < low || f > high || 16*t.words == 64 && f >= high {
 		return 0, false
 	}
-	switch t.form {
+	switch t.Form {
 	case formInt:
-		return uint64(int64(f)) & ones(2*t.words), true
+		return uint64(int64(f)) & Ones(2*t.words), true
 	case formBCD:
 		return toBCD(uint64(f)), true
 	default:
@@ -208,7 +209,7 @@ func (t wireType) parseRaw(s string) (raw uint64, err error) {
 		}
 		return raw, nil
 	}
-	switch t.form {
+	switch t.Form {
 	case formBool:
 		switch s {
 		case "0", "false":
@@ -220,7 +221,7 @@ func (t wireType) parseRaw(s string) (raw uint64, err error) {
 	case formInt:
 		n, err := strconv.ParseInt(s, 10, 8*size)
 		if err == nil {
-			return uint64(n) & ones(size), nil
+			return uint64(n) & Ones(size), nil
 		}
 		// -1 and 65535 are the same bits, and data sheets write either.
 	case formBCD:
@@ -233,7 +234,7 @@ func (t wireType) parseRaw(s string) (raw uint64, err error) {
 	case formFloat:
 		f, err := strconv.ParseFloat(s, 8*size)
 		if err != nil {
-			return 0, fmt.Errorf("this is no number of type %s", t.name)
+			return 0, fmt.Errorf("this is no number of type %s", t.Name)
 		}
 		if t.words == 2 {
 			return uint64(math.Float32bits(float32(f))), nil

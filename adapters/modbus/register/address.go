@@ -1,4 +1,4 @@
-package modbus
+package register
 
 import (
 	"errors"
@@ -9,84 +9,89 @@ import (
 	"edgegateway/adapters/field"
 )
 
-// space is one of the address spaces of a device. They are separate: input 5 is not holding 5. The queues of fifo are
+// Space is one of the address spaces of a device. They are separate: input 5 is not holding 5. The queues of fifo are
 // read by the address of their pointer register (Modbus Application Protocol V1.1b3, 6.18).
-type space uint8
+type Space uint8
 
 const (
-	coil space = iota
-	discrete
-	input
-	holding
-	fifo
+	Coil Space = iota
+	Discrete
+	Input
+	Holding
+	Fifo
 )
 
-// mostQueued is how many registers a queue can hold.
-const mostQueued = 31
+// MostQueued is how many registers a queue can hold.
+const MostQueued = 31
 
-var spaceNames = [...]string{"coil", "discrete", "input", "holding", "fifo"}
+// SpaceNames are the spaces as addresses name them, in the order of the constants.
+var SpaceNames = [...]string{"coil", "discrete", "input", "holding", "fifo"}
 
-func (s space) String() string { return spaceNames[s] }
+// String is the word of the space in an address.
+func (s Space) String() string { return SpaceNames[s] }
 
-// bits says that the space is addressed by the bit.
-func (s space) bits() bool { return s <= discrete }
+// Bits says that the space is addressed by the bit.
+func (s Space) Bits() bool { return s <= Discrete }
 
-// writable says that the protocol has functions to write there.
-func (s space) writable() bool { return s == coil || s == holding }
+// Writable says that the protocol has functions to write there.
+func (s Space) Writable() bool { return s == Coil || s == Holding }
 
-// function is the code that reads the space.
-func (s space) function() byte { return [...]byte{1, 2, 4, 3, 24}[s] }
+// Function is the code that reads the space.
+func (s Space) Function() byte { return [...]byte{1, 2, 4, 3, 24}[s] }
 
-// span is a run of addresses in one space: registers, or bits.
-type span struct {
-	space        space
-	start, count int
+// Span is a run of addresses in one space: registers, or bits.
+type Span struct {
+	Space        Space
+	Start, Count int
 }
 
-func (s span) end() int { return s.start + s.count }
+// End is the first address behind the span.
+func (s Span) End() int { return s.Start + s.Count }
 
-func (s span) overlaps(o span) bool {
-	return s.space == o.space && s.start < o.end() && o.start < s.end()
+// Overlaps says that the spans have an address in common.
+func (s Span) Overlaps(o Span) bool {
+	return s.Space == o.Space && s.Start < o.End() && o.Start < s.End()
 }
 
-func (s span) String() string {
-	if s.count == 1 {
-		return fmt.Sprintf("%s %d", s.space, s.start)
+// String is the span as quirks write it: "holding 10-19".
+func (s Span) String() string {
+	if s.Count == 1 {
+		return fmt.Sprintf("%s %d", s.Space, s.Start)
 	}
-	return fmt.Sprintf("%s %d-%d", s.space, s.start, s.end()-1)
+	return fmt.Sprintf("%s %d-%d", s.Space, s.Start, s.End()-1)
 }
 
-// addressHint is what an address may look like.
-const addressHint = `an address is "coil 0", "discrete 7", "input 72", "holding 200", "holding 210 bit 3" or "fifo 1240 entry 0", counted from 0 as on the wire`
+// AddressHint is what an address may look like.
+const AddressHint = `an address is "coil 0", "discrete 7", "input 72", "holding 200", "holding 210 bit 3" or "fifo 1240 entry 0", counted from 0 as on the wire`
 
 // addressError says what is wrong with a tag's address.
-type addressError struct{ problem, hint string }
+type addressError struct{ Problem, Hint string }
 
-func (e *addressError) Error() string { return e.problem + " (" + e.hint + ")" }
+func (e *addressError) Error() string { return e.Problem + " (" + e.Hint + ")" }
 
-// parseAt reads a tag's address. bit is that of a register, or the entry of a queue; -1 when none is named.
-func parseAt(at string) (sp space, start, bit int, err *addressError) {
-	if sp, start, bit, err = readAt(at); err != nil && err.hint == "" {
-		err.hint = guessAddress(at)
+// ParseAt reads a tag's address. bit is that of a register, or the entry of a queue; -1 when none is named.
+func ParseAt(at string) (sp Space, start, bit int, err *addressError) {
+	if sp, start, bit, err = readAt(at); err != nil && err.Hint == "" {
+		err.Hint = guessAddress(at)
 	}
 	return sp, start, bit, err
 }
 
 // readAt is parseAt, without a guess at what was meant where that is not plain.
-func readAt(at string) (sp space, start, bit int, err *addressError) {
+func readAt(at string) (sp Space, start, bit int, err *addressError) {
 	words := strings.Fields(at)
 	if len(words) == 0 {
-		return 0, 0, 0, &addressError{"the address is missing", addressHint}
+		return 0, 0, 0, &addressError{"the address is missing", AddressHint}
 	}
-	sp, ok := spaceOf(words[0])
+	sp, ok := SpaceOf(words[0])
 	part, most := "bit", uint64(15)
-	if sp == fifo {
-		part, most = "entry", mostQueued-1
+	if sp == Fifo {
+		part, most = "entry", MostQueued-1
 	}
 	if !ok || len(words) != 2 && (len(words) != 4 || words[2] != part) {
 		return 0, 0, 0, &addressError{"this is no address", ""}
 	}
-	start, ok = parseNumber(words[1], 65535)
+	start, ok = ParseNumber(words[1], 65535)
 	if !ok {
 		if _, err := strconv.ParseInt(words[1], 0, 64); err == nil || errors.Is(err, strconv.ErrRange) {
 			return 0, 0, 0, &addressError{"the address is out of range", "addresses are 0 to 65535"}
@@ -96,12 +101,12 @@ func readAt(at string) (sp space, start, bit int, err *addressError) {
 	if len(words) == 2 {
 		return sp, start, -1, nil
 	}
-	if sp.bits() {
+	if sp.Bits() {
 		return 0, 0, 0, &addressError{"a " + sp.String() + " is a single bit already", fmt.Sprintf("write %q", sp.String()+" "+words[1])}
 	}
-	bit, ok = parseNumber(words[3], most)
-	if !ok && sp == fifo {
-		return 0, 0, 0, &addressError{"a queue has no entry " + words[3], fmt.Sprintf("entries are 0 (the oldest) to %d; without one it is how many there are", mostQueued-1)}
+	bit, ok = ParseNumber(words[3], most)
+	if !ok && sp == Fifo {
+		return 0, 0, 0, &addressError{"a queue has no entry " + words[3], fmt.Sprintf("entries are 0 (the oldest) to %d; without one it is how many there are", MostQueued-1)}
 	}
 	if !ok {
 		return 0, 0, 0, &addressError{"a register has no bit " + words[3], "bits are 0 (the lowest) to 15"}
@@ -109,17 +114,18 @@ func readAt(at string) (sp space, start, bit int, err *addressError) {
 	return sp, start, bit, nil
 }
 
-func spaceOf(word string) (space, bool) {
-	for i, name := range spaceNames {
+// SpaceOf finds the space of that name.
+func SpaceOf(word string) (Space, bool) {
+	for i, name := range SpaceNames {
 		if word == name {
-			return space(i), true
+			return Space(i), true
 		}
 	}
 	return 0, false
 }
 
-// parseNumber reads a decimal or 0x-hexadecimal number. A leading zero does not make it octal.
-func parseNumber(s string, limit uint64) (int, bool) {
+// ParseNumber reads a decimal or 0x-hexadecimal number. A leading zero does not make it octal.
+func ParseNumber(s string, limit uint64) (int, bool) {
 	base := 10
 	if hex, ok := strings.CutPrefix(strings.ToLower(s), "0x"); ok {
 		s, base = hex, 16
@@ -134,16 +140,16 @@ func guessAddress(at string) string {
 		return fmt.Sprintf("%q is the 1-based reference of %q", strings.TrimSpace(at), meant)
 	}
 	word, numbers := split(at)
-	name, ok := field.Nearest(word, spaceNames[:]...)
+	name, ok := field.Nearest(word, SpaceNames[:]...)
 	if !ok || len(numbers) == 0 {
-		return addressHint
+		return AddressHint
 	}
 	meant := name + " " + numbers[0]
 	if len(numbers) > 1 && (name == "input" || name == "holding") {
 		meant += " bit " + numbers[1]
 	}
 	if _, _, _, err := readAt(meant); err != nil {
-		return addressHint
+		return AddressHint
 	}
 	return fmt.Sprintf("did you mean %q?", meant)
 }
@@ -164,7 +170,7 @@ func classicReference(at string) (meant string, ok bool) {
 	if err != nil || n < 1 || n > 65536 {
 		return "", false
 	}
-	spaces := map[byte]space{'0': coil, '1': discrete, '3': input, '4': holding}
+	spaces := map[byte]Space{'0': Coil, '1': Discrete, '3': Input, '4': Holding}
 	sp, ok := spaces[table]
 	return fmt.Sprintf("%s %d", sp, n-1), ok
 }
