@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"edgegateway/adapters/field"
+	"edgegateway/adapters/link"
 	"edgegateway/adapters/meter"
 )
 
@@ -32,9 +33,16 @@ func (d *Driver) Scan(ctx context.Context, o field.ScanOptions, found func(field
 		}
 		*end.into = a.String()
 	}
-	for _, v := range []version{v2007, v1997} {
-		if err := x.below(anyone, 0, v); err != nil {
-			return err
+	modes, err := meter.Modes(d.talk.Line, o)
+	if err != nil {
+		return err
+	}
+	x.total = 2 * len(modes)
+	for _, x.mode = range modes {
+		for _, v := range []version{v2007, v1997} {
+			if err := x.below(anyone, 0, v); err != nil {
+				return err
+			}
 		}
 	}
 	progress(x.total, x.total)
@@ -49,6 +57,7 @@ type scan struct {
 	progress    func(done, total int)
 	timeout     time.Duration
 	from, to    string
+	mode        link.Mode
 	done, total int
 	told        map[address]bool
 }
@@ -82,7 +91,11 @@ func (x *scan) ask(a address, v version, known int) (several bool, err error) {
 	case known > 0: // function 13 knows no part of an address
 		fn, data = v.read(), id{v, 0x00010000}.bytes()
 	}
-	f, err := x.driver.ask(x.ctx, v, a, fn, data, meter.Question{Who: "scan", Timeout: x.timeout}, defaultWake, none)
+	var f frame
+	err = meter.Within(x.driver.talk.Line, x.mode, func() (err error) {
+		f, err = x.driver.ask(x.ctx, v, a, fn, data, meter.Question{Who: "scan", Timeout: x.timeout}, defaultWake, none)
+		return err
+	})
 	x.done++
 	x.progress(min(x.done, x.total), x.total)
 	var refused *field.ExceptionError
@@ -100,7 +113,7 @@ func (x *scan) ask(a address, v version, known int) (several bool, err error) {
 		if v == v1997 {
 			profile = "dlt645-1997"
 		}
-		x.found(field.Found{Protocol: "dlt645", Address: number, Identity: v.String(), Profile: profile})
+		x.found(field.Found{Protocol: "dlt645", Address: number, Mode: meter.ModeName(x.driver.talk.Line, x.mode), Identity: v.String(), Profile: profile})
 	}
 	return false, nil
 }

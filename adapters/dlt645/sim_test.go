@@ -11,6 +11,7 @@ import (
 
 	"edgegateway/adapters/field"
 	"edgegateway/adapters/field/fieldtest"
+	"edgegateway/adapters/link"
 	sim "edgegateway/testbench/sim/dlt645"
 )
 
@@ -234,6 +235,28 @@ func TestScan(t *testing.T) {
 			})
 		})
 	}
+	synctest.Test(t, func(t *testing.T) { // in two modes: the line is in its own in every pause, and afterwards
+		bus := sim.New(0)
+		bus.Add(number, false)
+		_, line := wired(bus)
+		own, _ := link.ParseMode("9600 8N1")
+		rated := &rated{Line: line, mode: own}
+		pauses := 0
+		ctx := field.WithPause(t.Context(), func() {
+			if pauses++; rated.mode != own {
+				t.Errorf("in a pause the line is at %v", rated.mode)
+			}
+		})
+		var found []field.Found
+		err := New(rated).Scan(ctx, field.ScanOptions{Modes: []string{"2400 8E1", "4800 8E1"}}, func(f field.Found) { found = append(found, f) }, func(int, int) {})
+		if err != nil || len(found) != 1 || found[0].Mode != "2400 8E1" || rated.mode != own || pauses != 3 || !slices.Equal(rated.bauds, []int{2400, 9600, 2400, 9600, 4800, 9600, 4800, 9600}) {
+			t.Errorf("%+v %v, %d pauses, %v", found, err, pauses, rated.bauds)
+		}
+		var wrong *field.DeviceError
+		if err := New(line).Scan(ctx, field.ScanOptions{Modes: []string{"2400 8E1"}}, nil, nil); !errors.As(err, &wrong) {
+			t.Errorf("modes on a line without: %v", err)
+		}
+	})
 	synctest.Test(t, func(t *testing.T) {
 		d, _ := wired(sim.New(0))
 		ctx, cancel := context.WithCancel(t.Context())
@@ -265,4 +288,18 @@ func TestCost(t *testing.T) {
 			t.Errorf("%+v: two answers of 20 ms", c)
 		}
 	})
+}
+
+// rated is a line in memory whose mode can be changed.
+type rated struct {
+	*fieldtest.Line
+	mode  link.Mode
+	bauds []int
+}
+
+func (r *rated) Mode() link.Mode { return r.mode }
+func (r *rated) SetMode(m link.Mode) error {
+	r.mode = m
+	r.bauds = append(r.bauds, m.Baud)
+	return nil
 }

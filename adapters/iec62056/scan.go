@@ -12,23 +12,23 @@ import (
 // Scan implements field.Scanner: it calls whatever meter there is, once in each mode asked for. Several meters on one
 // line answer such a call all at once, so only one that is alone is found; a line of many is told by their addresses.
 func (d *Driver) Scan(ctx context.Context, o field.ScanOptions, found func(field.Found), progress func(done, total int)) error {
-	modes := o.Modes
-	if len(modes) == 0 || d.moder == nil {
-		modes = []string{""}
+	modes, err := meter.Modes(d.talk.Line, o)
+	if err != nil {
+		return err
 	}
 	start := d.start
 	defer func() { d.start = start }()
-	for i, name := range modes {
+	for i, mode := range modes {
 		if i > 0 {
 			d.start = start
 			field.Pause(ctx)
 		}
-		if name != "" {
-			m, err := link.ParseMode(name)
-			if err != nil {
-				return &field.DeviceError{Key: "modes", Value: name, Problem: err.Error(), Hint: `write modes as "300 7E1"`}
-			}
-			d.start = m
+		name := ""
+		if mode != (link.Mode{}) {
+			d.start = mode
+		}
+		if d.moder != nil {
+			name = d.start.String()
 		}
 		s := &Station{driver: d, who: "scan", timeout: meter.FirstPositive(o.Timeout, defaultTimeout)}
 		s.parity = d.moder != nil && d.start.DataBits == 8 && d.start.Parity == 'N'

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"edgegateway/adapters/field"
+	"edgegateway/adapters/link"
 	"edgegateway/adapters/meter"
 )
 
@@ -14,17 +15,23 @@ import (
 // To it asks each of them. Found are secondary addresses, or primary ones.
 func (d *Driver) Scan(ctx context.Context, o field.ScanOptions, found func(field.Found), progress func(done, total int)) error {
 	x := &scan{driver: d, ctx: ctx, o: o, found: found, progress: progress, total: 1, told: map[secondary]bool{}}
-	var err error
-	if o.From != "" || o.To != "" {
-		err = x.sweep()
-	} else {
-		all := secondary{0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF}
-		err = x.below(all, 0)
+	modes, err := meter.Modes(d.talk.Line, o)
+	if err != nil {
+		return err
 	}
-	if err == nil {
-		progress(x.total, x.total)
+	x.total = len(modes)
+	for _, x.mode = range modes {
+		if o.From != "" || o.To != "" {
+			err = x.sweep()
+		} else {
+			err = x.below(secondary{0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF}, 0)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	return err
+	progress(x.total, x.total)
+	return nil
 }
 
 // scan is one scan in progress.
@@ -34,6 +41,7 @@ type scan struct {
 	o           field.ScanOptions
 	found       func(field.Found)
 	progress    func(done, total int)
+	mode        link.Mode
 	done, total int
 	told        map[secondary]bool
 }
@@ -54,13 +62,15 @@ func (x *scan) sweep() error {
 		}
 		*end.into = n
 	}
-	x.total = max(0, to-from+1)
+	x.total += max(0, to-from)
 	for n := from; n <= to; n++ {
 		s := x.station(byte(n), nil)
-		err := s.acknowledge(x.ctx, shortFrame(sndNKE, s.primary))
-		if err == nil {
-			err = x.identify(s, strconv.Itoa(n))
-		}
+		err := x.within(func() error {
+			if err := s.acknowledge(x.ctx, shortFrame(sndNKE, s.primary)); err != nil {
+				return err
+			}
+			return x.identify(s, strconv.Itoa(n))
+		})
 		if err = x.step(err); err != nil {
 			return err
 		}
@@ -71,6 +81,9 @@ func (x *scan) sweep() error {
 func (x *scan) station(primary byte, a *secondary) *Station {
 	return &Station{driver: x.driver, who: "scan", primary: primary, secondary: a, timeout: meter.FirstPositive(x.o.Timeout, x.driver.timeout()), count: fcb}
 }
+
+// within does something in the mode that is tried.
+func (x *scan) within(do func() error) error { return meter.Within(x.driver.talk.Line, x.mode, do) }
 
 // step counts a question, and lets others speak. Silence is no error here.
 func (x *scan) step(err error) error {
@@ -89,12 +102,13 @@ func (x *scan) step(err error) error {
 // below finds the meters whose number begins with the first digits of a.
 func (x *scan) below(a secondary, known int) error {
 	s := x.station(toSelected, &a)
-	err := s.acknowledge(x.ctx, longFrame(sndUD, toSelected, ciSelect, a[:]))
-	several := meter.Collided(err) // acknowledgements that fell on each other
-	if err == nil {
-		err = x.identify(s, "")
-		several = meter.Collided(err)
-	}
+	err := x.within(func() error {
+		if err := s.acknowledge(x.ctx, longFrame(sndUD, toSelected, ciSelect, a[:])); err != nil {
+			return err
+		}
+		return x.identify(s, "")
+	})
+	several := meter.Collided(err) // acknowledgements or telegrams that fell on each other
 	if err := x.step(err); err != nil || !several || known == 8 {
 		return err
 	}
@@ -121,7 +135,7 @@ func (x *scan) identify(s *Station, address string) error {
 	if address == "" {
 		address = h.address.String()
 	}
-	f := field.Found{Protocol: "mbus", Address: address, Identity: h.maker() + " " + h.address.String()[:8] + ", " + h.medium(),
+	f := field.Found{Protocol: "mbus", Address: address, Mode: meter.ModeName(x.driver.talk.Line, x.mode), Identity: h.maker() + " " + h.address.String()[:8] + ", " + h.medium(),
 		Detail: map[string]string{"vendor": h.maker(), "serial": h.address.String()[:8], "revision": strconv.Itoa(int(h.address[6])), "medium": h.medium()}}
 	switch h.address[7] {
 	case 0x04, 0x0C, 0x0D:
