@@ -240,3 +240,36 @@ func TestBadConfigurationsComeBackInTime(t *testing.T) {
 		t.Errorf("a configuration wrote: %+v", w)
 	}
 }
+
+// TestAReloadThrowsNoReadAway: a line is begun anew again and again, and every read that a device answered has arrived.
+func TestAReloadThrowsNoReadAway(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "trusted")
+	s.start()
+	s.settled()
+	pace := regexp.MustCompile(`every( *)= "500ms"`)
+	for i := range 2 + *rounds {
+		text := pace.ReplaceAllString(s.config, fmt.Sprintf(`every$1= "%dms"`, 100+i))
+		if r, c := s.set(fmt.Sprint("r", i), text, map[string]any{"within": "60s"}); r.Code != "ok" || fmt.Sprint(c.Begun) != "[line converter]" {
+			t.Fatalf("%+v, %+v", r, c)
+		}
+	}
+	if _, err := s.daemon.Stop(); err != nil {
+		t.Error(err)
+	}
+	for i, id := range []byte{11, 12, 13} {
+		device := fmt.Sprintf("temp-%d", i+1)
+		asked := s.plant.Converter.Unit(id).Counts().Requests
+		came := func() int {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return s.records[device]
+		}
+		// The stop itself breaks one read off, of one of them.
+		s.until(fmt.Sprintf("%s: what %d reads brought", device, asked), func() bool { return came() >= asked-1 })
+		t.Logf("%s: %d reads, %d records", device, asked, came())
+	}
+	if err := s.recorder.Books().Check(); err != nil {
+		t.Error(err)
+	}
+}

@@ -21,6 +21,7 @@ import (
 
 	"edgegateway/gatewayd/health"
 	"edgegateway/testbench/broker"
+	"edgegateway/testbench/consumer"
 	"edgegateway/testbench/rig"
 	"edgegateway/testbench/sim/modbus"
 )
@@ -73,7 +74,10 @@ type site struct {
 	config string
 	keys   map[string]ed25519.PrivateKey
 
+	recorder *consumer.Recorder // keeps the books of all that comes
+
 	mu      sync.Mutex
+	records map[string]int // that came, by device
 	replies []reply
 	events  []map[string]any
 }
@@ -89,7 +93,12 @@ func newSite(t *testing.T, clock string) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{t: t, keys: map[string]ed25519.PrivateKey{}}
+	s := &site{t: t, keys: map[string]ed25519.PrivateKey{}, records: map[string]int{}}
+	s.recorder = consumer.New(consumer.Options{Prefix: prefix, FromStart: true, Destination: "platform", Record: func(r consumer.Record) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.records[r.Device]++
+	}})
 	dir := t.TempDir()
 	if s.plant, err = rig.NewPlant(dir); err != nil {
 		t.Fatal(err)
@@ -107,10 +116,8 @@ func newSite(t *testing.T, clock string) *site {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.client.Close() })
-	for _, leaf := range []string{"/reply", "/event"} {
-		if err := s.client.Subscribe(t.Context(), prefix+leaf); err != nil {
-			t.Fatal(err)
-		}
+	if err := s.client.Subscribe(t.Context(), prefix+"/#"); err != nil {
+		t.Fatal(err)
 	}
 	s.config = fmt.Sprintf("[gateway]\nname = %q\nclock = %q\n\n[platform]\nservers = [%q]\nunsigned_verbs = [\"status\"]\n\n[buffer]\nlimit = \"64MiB\"\n\n",
 		gateway, clock, s.broker.URL())
@@ -169,6 +176,9 @@ func state(st *health.Status, device string) string {
 
 // take books what comes up.
 func (s *site) take(m broker.Message) {
+	if m.Topic != prefix+"/command" {
+		s.recorder.Take(m.Topic, m.Payload, m.Retained)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch m.Topic {
