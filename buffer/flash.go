@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -83,6 +84,12 @@ func badgerOptions(dir string, log *slog.Logger) badger.Options {
 	o.VerifyValueChecksum = true
 	o.ChecksumVerificationMode = options.NoVerification // our own CRC tells, and costs one block, not the table
 	o.CompactL0OnClose = false
+	if strconv.IntSize == 32 {
+		// Allocators are pooled whatever their size: tables of deeper levels, which Badger makes larger, and those of
+		// level zero merged into one, which it does from four on, would not fit the ones of the others.
+		o.TableSizeMultiplier = 1
+		o.NumLevelZeroTablesStall = 3
+	}
 	return o
 }
 

@@ -23,6 +23,7 @@ type figures struct {
 const (
 	turns      = 5
 	commitsRun = 1000 // commits in a turn
+	slice      = 20   // of one engine before the next has its share
 )
 
 // commits puts 500 readings a block through every engine, in turns.
@@ -33,25 +34,35 @@ func commits(ctx context.Context, dir string, w io.Writer) error {
 	for _, y := range yardsticks {
 		names = append(names, y.name)
 	}
-	for turn := range turns {
+	for n := range turns {
+		var candidates []*candidate
+		folder := filepath.Join(dir, fmt.Sprint("commits-", n))
 		for i, name := range names {
-			folder := filepath.Join(dir, fmt.Sprintf("commits-%d-%d", turn, i))
-			if err := os.Mkdir(folder, 0o700); err != nil {
+			own := filepath.Join(folder, fmt.Sprint(i))
+			if err := os.MkdirAll(own, 0o700); err != nil {
 				return err
 			}
-			f, err := figures{}, error(nil)
+			var c *candidate
+			var err error
 			if i == 0 {
-				f, err = measureStore(ctx, folder, records)
+				c, err = candidateStore(ctx, own, records)
 			} else {
-				f, err = measureEngine(folder, yardsticks[i-1].open, records)
+				c, err = candidateEngine(own, yardsticks[i-1].open, records)
 			}
 			if err != nil {
 				return fmt.Errorf("%s: %w", name, err)
 			}
-			all[name] = append(all[name], f)
-			if err := os.RemoveAll(folder); err != nil {
-				return err
-			}
+			candidates = append(candidates, c)
+		}
+		figures, err := turn(candidates)
+		if err != nil {
+			return err
+		}
+		for i, f := range figures {
+			all[names[i]] = append(all[names[i]], f)
+		}
+		if err := os.RemoveAll(folder); err != nil {
+			return err
 		}
 	}
 	mid := func(name string, of func(figures) float64) float64 {
@@ -89,24 +100,47 @@ func commits(ctx context.Context, dir string, w io.Writer) error {
 	return nil
 }
 
-// clocked runs n commits.
-func clocked(n int, commit func(i int) error) (rate, p50 float64, err error) {
-	times := make([]float64, n)
-	begin := time.Now()
-	for i := range times {
-		at := time.Now()
-		if err := commit(i); err != nil {
-			return 0, 0, err
-		}
-		times[i] = time.Since(at).Seconds()
-	}
-	return float64(n) / time.Since(begin).Seconds(), median(times), nil
+// candidate is one engine in the middle of a turn.
+type candidate struct {
+	commit func(i int) error
+	finish func() (figures, error) // closes it, drains it, and tells all but the times
+	times  []float64
 }
 
-func measureEngine(dir string, open func(string) (engine, error), records []field.Record) (f figures, err error) {
+// turn lets every engine commit the same blocks, some of one and then some of the next, so that whatever else goes on in
+// the machine hits all of them.
+func turn(candidates []*candidate) ([]figures, error) {
+	for from := 0; from < commitsRun; from += slice {
+		for _, c := range candidates {
+			for i := from; i < from+slice; i++ {
+				at := time.Now()
+				if err := c.commit(i); err != nil {
+					return nil, err
+				}
+				c.times = append(c.times, time.Since(at).Seconds())
+			}
+		}
+	}
+	var all []figures
+	for _, c := range candidates {
+		f, err := c.finish()
+		if err != nil {
+			return nil, err
+		}
+		sum := 0.0
+		for _, t := range c.times {
+			sum += t
+		}
+		f.rate, f.p50 = float64(len(c.times))/sum, median(c.times)
+		all = append(all, f)
+	}
+	return all, nil
+}
+
+func candidateEngine(dir string, open func(string) (engine, error), records []field.Record) (*candidate, error) {
 	e, err := open(dir)
 	if err != nil {
-		return f, err
+		return nil, err
 	}
 	var d dictionary
 	enc, dec := field.NewBlockEncoder(), field.NewBlockDecoder()
@@ -114,57 +148,57 @@ func measureEngine(dir string, open func(string) (engine, error), records []fiel
 	for i := range numbered {
 		numbered[i].Seq = uint64(i + 1)
 	}
-	f.rate, f.p50, err = clocked(len(records)/perBlock, func(i int) error {
-		block, err := enc.Append(nil, numbered[i*perBlock:(i+1)*perBlock], d.id)
-		if err != nil {
-			return err
-		}
-		return e.commit(uint64(i), block)
-	})
-	if err != nil {
-		return f, err
-	}
-	begin, n := time.Now(), 0
-	err = e.drain(func(block []byte) error {
-		got, err := dec.Decode(block, d.group)
-		n += len(got)
-		return err
-	})
-	f.drain = float64(n*quantities) / time.Since(begin).Seconds()
-	if err == nil && n != len(records) {
-		err = fmt.Errorf("%d of %d records came back", n, len(records))
-	}
-	if e := e.close(); err == nil {
-		err = e
-	}
-	f.bytes = float64(onDisk(dir)) / float64(n*quantities)
-	return f, err
+	return &candidate{
+		commit: func(i int) error {
+			block, err := enc.Append(nil, numbered[i*perBlock:(i+1)*perBlock], d.id)
+			if err != nil {
+				return err
+			}
+			return e.commit(uint64(i), block)
+		},
+		finish: func() (f figures, err error) {
+			begin, n := time.Now(), 0
+			err = e.drain(func(block []byte) error {
+				got, err := dec.Decode(block, d.group)
+				n += len(got)
+				return err
+			})
+			f.drain = float64(n*quantities) / time.Since(begin).Seconds()
+			if err == nil && n != len(records) {
+				err = fmt.Errorf("%d of %d records came back", n, len(records))
+			}
+			if e := e.close(); err == nil {
+				err = e
+			}
+			f.bytes = float64(onDisk(dir)) / float64(n*quantities)
+			return f, err
+		},
+	}, nil
 }
 
-func measureStore(ctx context.Context, dir string, records []field.Record) (f figures, err error) {
+func candidateStore(ctx context.Context, dir string, records []field.Record) (*candidate, error) {
 	s, err := openStore(buffer.Options{Dir: dir, DurableFirst: true, CommitEvents: -1})
 	if err != nil {
-		return f, err
+		return nil, err
 	}
-	f.rate, f.p50, err = clocked(len(records)/perBlock, func(i int) error {
-		return s.Append(ctx, records[i*perBlock:(i+1)*perBlock]...)
-	})
-	if err != nil {
-		return f, err
-	}
-	// As the others, it is measured closed; and it is drained from flash, not from what it has just read.
-	if err := s.close(); err != nil {
-		return f, err
-	}
-	f.bytes = float64(onDisk(dir, "ballast")) / float64(len(records)*quantities)
-	if s, err = openStore(buffer.Options{Dir: dir}); err != nil {
-		return f, err
-	}
-	begin := time.Now()
-	n := s.drain(buffer.Backlog)
-	f.drain = float64(n*quantities) / time.Since(begin).Seconds()
-	if n != len(records) {
-		return f, fmt.Errorf("%d of %d records came back", n, len(records))
-	}
-	return f, s.close()
+	return &candidate{
+		commit: func(i int) error { return s.Append(ctx, records[i*perBlock:(i+1)*perBlock]...) },
+		finish: func() (f figures, err error) {
+			// Drained from flash, not from what it has just read.
+			if err := s.close(); err != nil {
+				return f, err
+			}
+			f.bytes = float64(onDisk(dir, "ballast")) / float64(len(records)*quantities)
+			if s, err = openStore(buffer.Options{Dir: dir}); err != nil {
+				return f, err
+			}
+			begin := time.Now()
+			n := s.drain(buffer.Backlog)
+			f.drain = float64(n*quantities) / time.Since(begin).Seconds()
+			if n != len(records) {
+				return f, fmt.Errorf("%d of %d records came back", n, len(records))
+			}
+			return f, s.close()
+		},
+	}, nil
 }

@@ -18,7 +18,7 @@ import (
 const (
 	flashCommits = 500
 	flashTurns   = 3
-	stateSettles = 10 * time.Second // until sequence numbers are leased for half an hour
+	stateSettles = 30 * time.Second // until sequence numbers are leased for half an hour
 	stateLasts   = 30 * time.Second
 )
 

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -53,6 +54,8 @@ func Own(t *testing.T) bool {
 	if end, ok := t.Deadline(); ok {
 		args = append(args, "-test.timeout", fmt.Sprint(max(time.Until(end)-2*time.Second, time.Second)))
 	}
+	runtime.LockOSThread() // what ends the child is the end of the thread that began it
+	defer runtime.UnlockOSThread()
 	cmd := exec.Command(self, args...)
 	cmd.Env = append(os.Environ(), inside+"=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
@@ -83,6 +86,8 @@ func Within(ctx context.Context, out io.Writer, args ...string) error {
 	if err != nil {
 		return err
 	}
+	runtime.LockOSThread() // as in Own
+	defer runtime.UnlockOSThread()
 	cmd := exec.CommandContext(ctx, self, args...)
 	cmd.Env = append(os.Environ(), inside+"=1")
 	cmd.Stdout, cmd.Stderr = out, os.Stderr
