@@ -80,13 +80,11 @@ func (s *Station) take(reading *meter.Reading[what], r request, data []byte) {
 
 // readClock reads date and time, and the date again when midnight may lie between.
 func (s *Station) readClock(ctx context.Context, reading *meter.Reading[what], r request) {
-	date := request{id: dateItem, item: format{form: formDate, size: 4}}
-	clock := request{id: timeItem, item: format{form: formTime, size: 3}}
-	day, err := s.fetch(ctx, date)
+	day, err := s.fetch(ctx, dateRequest())
 	if ok, _ := reading.Settle(err); !ok || !reading.Next() {
 		return
 	}
-	hour, err := s.fetch(ctx, clock)
+	hour, err := s.fetch(ctx, timeRequest())
 	if ok, _ := reading.Settle(err); !ok {
 		return
 	}
@@ -94,20 +92,29 @@ func (s *Station) readClock(ctx context.Context, reading *meter.Reading[what], r
 		if !reading.Next() {
 			return
 		}
-		day, err = s.fetch(ctx, date)
+		day, err = s.fetch(ctx, dateRequest())
 		if ok, _ := reading.Settle(err); !ok {
 			return
 		}
 	}
-	_, d, ok := date.item.decode(day)
-	_, t, ok2 := clock.item.decode(hour)
+	text, ok := moment(day, hour)
 	for _, p := range r.points {
-		if ok && ok2 {
-			reading.Text(p, d+" "+t)
+		if ok {
+			reading.Text(p, text)
 		} else {
 			reading.Mark(p, field.Invalid)
 		}
 	}
+}
+
+func dateRequest() request { return request{id: dateItem, item: format{form: formDate, size: 4}} }
+func timeRequest() request { return request{id: timeItem, item: format{form: formTime, size: 3}} }
+
+// moment puts a date and a time together.
+func moment(day, hour []byte) (text string, ok bool) {
+	_, d, ok := dateRequest().item.decode(day)
+	_, t, ok2 := timeRequest().item.decode(hour)
+	return d + " " + t, ok && ok2
 }
 
 // fetch asks for an item or a block and gives its data, all frames of it. Refusals come as *field.ExceptionError.

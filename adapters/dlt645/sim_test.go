@@ -162,6 +162,10 @@ func TestWrite(t *testing.T) {
 		if w := m.Freezes(); !slices.Equal(w, []string{"99999999", "99010000"}) {
 			t.Errorf("freezes %q", w)
 		}
+		m.Deaf()
+		if err := s.Write(t.Context(), "clock", field.Text("2026-11-30 14:05:00")); err == nil || !strings.Contains(err.Error(), `it shows "2027-01-02 03:04:05"`) {
+			t.Errorf("a meter that does not take the time: %v", err)
+		}
 		sent := len(line.Requests)
 		var refused *field.ExceptionError
 		if err := s.Write(t.Context(), "gone", field.Float64(1)); !errors.As(err, &refused) || refused.Name != "no such data" {

@@ -14,7 +14,7 @@ import (
 )
 
 // Write implements field.Writer. An item is written with the device's password. Writing "clock" sends the time to every
-// meter on the line, which none confirms: "now", or "2026-11-30 14:05:00". Writing "freeze" freezes this meter: "now",
+// meter on the line, and reads this one's to see whether it took it: "now", or "2026-11-30 14:05:00". Writing "freeze" freezes this meter: "now",
 // or the moment at which it freezes by itself from now on, MMDDhhmm with 99 for every ("99010000": each month's first).
 func (s *Station) Write(ctx context.Context, tag string, v field.Value) error {
 	p := meter.Tag(s.groups, tag)
@@ -42,6 +42,9 @@ func (s *Station) Write(ctx context.Context, tag string, v field.Value) error {
 	return fmt.Errorf("tag %q: %w", tag, err)
 }
 
+// timeLayout is how the clock is shown and written.
+const timeLayout = "2006-01-02 15:04:05"
+
 // none judges the data of an answer that has none to speak of.
 func none(frame) string { return "" }
 
@@ -65,18 +68,37 @@ func (s *Station) writeItem(ctx context.Context, p *meter.Point[what], v field.V
 	return err
 }
 
-// sendTime broadcasts a time (function 08). Meters take it when it is at most five minutes from theirs, once a day.
+// near is how far a meter's clock may be from the time that it was sent.
+const near = time.Minute
+
+// sendTime broadcasts a time (function 08). Meters take it when it is at most five minutes from theirs, once a day, and
+// none answers: so the clock is read afterwards.
 func (s *Station) sendTime(ctx context.Context, v field.Value) error {
 	t := s.driver.now()
 	if text := v.AsText(); text != "now" {
 		var err error
-		if t, err = time.Parse("2006-01-02 15:04:05", text); err != nil {
+		if t, err = time.Parse(timeLayout, text); err != nil {
 			return fmt.Errorf(`%s: %w: allowed are "now" and a time such as "2026-11-30 14:05:00"`, v, field.ErrRange)
 		}
 	}
 	data := reversed(t.Format("060102150405"))
-	_, err := s.driver.talk.Ask(ctx, meter.Question{Request: frame{everyone, fnTime, data}.encode(s.wake), Who: "every meter", Stats: &s.stats})
-	return err
+	if _, err := s.driver.talk.Ask(ctx, meter.Question{Request: frame{everyone, fnTime, data}.encode(s.wake), Who: "every meter", Stats: &s.stats}); err != nil {
+		return err
+	}
+	day, err := s.fetch(ctx, dateRequest())
+	if err != nil {
+		return err
+	}
+	hour, err := s.fetch(ctx, timeRequest())
+	if err != nil {
+		return err
+	}
+	shown, ok := moment(day, hour)
+	is, err := time.Parse(timeLayout, shown)
+	if wall, _ := time.Parse(timeLayout, t.Format(timeLayout)); !ok || err != nil || is.Sub(wall).Abs() > near {
+		return fmt.Errorf("the meter did not take the time, it shows %q: meters take one that is at most five minutes from theirs, once a day", shown)
+	}
+	return nil
 }
 
 func (s *Station) freeze(ctx context.Context, v field.Value) error {

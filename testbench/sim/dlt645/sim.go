@@ -39,7 +39,8 @@ type Meter struct {
 	items    map[string][]byte // identifier → bytes as they go on the wire, without the offset
 	password string            // level and six digits: "02123456"
 	silent   bool
-	most     int // bytes of data that one frame holds
+	deaf     bool // takes no time that is broadcast
+	most     int  // bytes of data that one frame holds
 	writes   []string
 	freezes  []string
 	requests int
@@ -72,6 +73,9 @@ func (m *Meter) Wait(d time.Duration) *Meter { return m.with(func() { m.wait = d
 
 // Silent switches the meter off and on.
 func (m *Meter) Silent(off bool) *Meter { return m.with(func() { m.silent = off }) }
+
+// Deaf makes the meter pass over times that are broadcast, as one does whose clock is far off.
+func (m *Meter) Deaf() *Meter { return m.with(func() { m.deaf = true }) }
 
 // Password sets what a write must bring: the level and six digits.
 func (m *Meter) Password(p string) *Meter { return m.with(func() { m.password = p }) }
@@ -160,7 +164,13 @@ func (b *Bus) answers(req []byte) []port.Out {
 		data[i] = req[10+i] - 0x33
 	}
 	if control == 0x08 && to == "999999999999" && len(data) == 6 {
-		b.times = append(b.times, high(data))
+		at := high(data)
+		b.times = append(b.times, at)
+		for _, m := range b.meters {
+			if !m.deaf {
+				m.items["04000101"], m.items["04000102"] = low(at[:6]+"01"), low(at[6:])
+			}
+		}
 		return nil
 	}
 	var frames [][]byte
