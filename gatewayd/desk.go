@@ -22,7 +22,7 @@ const auditFolder = "audit"
 // opened, nothing that comes from afar is done that moves something; the rest of the gateway runs.
 func (d *daemon) openDesk(state string) {
 	now := func() int64 { return d.clock.Stamp().Wall }
-	log, entries, broken, err := audit.Open(filepath.Join(state, auditFolder), audit.Options{Now: now})
+	log, entries, broken, err := audit.Open(filepath.Join(state, auditFolder), audit.Options{Now: now, Live: d.live})
 	if err != nil {
 		log = audit.Unusable(err)
 		d.log.Error("the audit log cannot be opened: commands from afar that move or change something are refused", "error", err)
@@ -37,6 +37,12 @@ func (d *daemon) openDesk(state string) {
 		Gateway: d.here().config.Gateway.Name, Table: command.NewTable(d.here().config.Gateway.Name, now, d.verbs()...),
 		Audit: log, Entries: entries, Clock: d.commandClock, Send: d.answer, Resolve: d.resolve, Log: d.log,
 	}, operators(d.here().config))
+}
+
+// live says whether a command that expires then could still be sent again. Without a clock, any could that expires.
+func (d *daemon) live(expires int64) bool {
+	now, believed := d.commandClock()
+	return expires > 0 && (!believed || expires > now)
 }
 
 // operators are those of the configuration.

@@ -85,6 +85,8 @@ func NewDesk(o DeskOptions, operators []Operator) *Desk {
 	for _, e := range o.Entries {
 		d.remember(e)
 	}
+	d.o.Entries = nil // they may be many
+	d.forget(0)
 	for _, s := range d.seen {
 		if s.entry.Kind != audit.Told {
 			d.left = append(d.left, s)

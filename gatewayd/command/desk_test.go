@@ -32,6 +32,7 @@ type office struct {
 	stop     context.CancelFunc
 	done     chan struct{}
 	believed bool
+	ahead    time.Duration // the clock is, of the true time
 	resolve  func(audit.Entry) (*command.Reply, bool)
 	sendErr  error
 
@@ -89,7 +90,7 @@ func (o *office) open() {
 	o.log = log
 	o.desk = command.NewDesk(command.DeskOptions{
 		Gateway: "gw1", Table: o.table, Audit: log, Entries: entries, Log: slog.New(slog.DiscardHandler),
-		Clock: func() (int64, bool) { return now(), o.believed },
+		Clock: func() (int64, bool) { return now() + o.ahead.Milliseconds(), o.believed },
 		Resolve: func(e audit.Entry) (*command.Reply, bool) {
 			if o.resolve == nil {
 				return nil, false
@@ -433,6 +434,29 @@ func TestLongOnesHoldUpNobodyAndCanBeCancelled(t *testing.T) {
 		got := o.took()
 		slices.Sort(got)
 		want(t, "broken off by a stop", got, "d0 failed", "d1 failed", "d2 failed", "d3 failed")
+		o.close()
+	})
+}
+
+// TestAWrongClockForgetsNothing: a clock that stood in the future, unbelieved, must not open the way for a second run.
+func TestAWrongClockForgetsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(t)
+		r := request("1", "write")
+		r.Expires = now() + 12*3_600_000
+		once := o.sign("control-room", r)
+		o.give(once)
+		want(t, "once", o.took(), "1 ok")
+		o.close()
+		o.ahead, o.believed = 30*24*time.Hour, false
+		o.open()
+		synctest.Wait()
+		o.close()
+		o.ahead, o.believed = 0, true
+		o.open()
+		o.give(once)
+		want(t, "when the clock is right again", o.took(), "1 repeated")
+		want(t, "what was done", o.did(), "write")
 		o.close()
 	})
 }

@@ -83,7 +83,7 @@ func (d *Desk) enqueue(r Request, v verdict, e *audit.Entry) *Error {
 	*e = noted
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.forget()
+	d.forget(manySeen)
 	d.seen[key{e.Operator, e.ID}] = &seen{entry: noted, expires: r.Expires}
 	l.add(&job{request: r, verb: v.verb, entry: noted, arrived: time.Now()})
 	return nil
@@ -112,13 +112,20 @@ func (l *lane) add(j *job) {
 	}
 }
 
-// forget drops what expired long ago: were it sent again, it would be refused as expired. The lock is held.
-func (d *Desk) forget() {
-	const keep, many = time.Hour, 500
+// manySeen is how many commands are remembered before those that expired are looked for.
+const manySeen = 500
+
+// forget drops what expired long ago, once there are many: were it sent again, it would be refused as expired. The lock
+// is held, or nobody else knows the desk yet.
+func (d *Desk) forget(many int) {
+	const keep = time.Hour
 	if len(d.seen) < many {
 		return
 	}
-	now, _ := d.o.Clock()
+	now, believed := d.o.Clock()
+	if !believed {
+		return // a clock that is ahead would have us forget what can still be sent again
+	}
 	for k, s := range d.seen {
 		if s.entry.Kind == audit.Told && max(s.expires, s.entry.T)+keep.Milliseconds() < now {
 			delete(d.seen, k)
