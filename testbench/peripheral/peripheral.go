@@ -9,7 +9,9 @@
 //	until busctl tree --list org.bluez | grep -q hci1; do sleep 1; done
 //	./ble.test -test.v -test.run TestRealBluetoothd -real hci0,hci1
 //
-// The exit code says whether it went well; a first connection may take half a minute on an emulated machine. Virtual
+// TestBluetooth of testbench/appliance does just that. The exit code says whether it went well; a first connection may
+// take half a minute on an emulated machine, and on one that is busy the kernel may give up a controller while it sets
+// it up: ask btvirt for four, and take two of those that bluetoothd shows. Virtual
 // controllers know no signal strength, and tell of an advertisement only when a scan begins, so that nothing of
 // advertisements is tested there.
 //
