@@ -246,7 +246,7 @@ func (d *Desk) answerAgain(ctx context.Context, r Request, e audit.Entry) bool {
 	d.mu.Lock()
 	s := d.seen[key{e.Operator, e.ID}]
 	var first *Reply
-	if s != nil {
+	if s != nil && s.entry.Kind == audit.Told { // else this answer could leave before the first one
 		first = s.reply
 	}
 	d.mu.Unlock()

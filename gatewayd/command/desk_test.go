@@ -350,6 +350,8 @@ func TestAReplyThatCouldNotBeStoredIsGivenLater(t *testing.T) {
 		o.give(o.sign("control-room", request("1", "write")))
 		o.give(o.sign("control-room", request("2", "fly")))
 		want(t, "while full", o.took())
+		o.give(o.sign("control-room", request("1", "write")))
+		want(t, "again, before the first answer could leave", o.took())
 		o.close()
 		o.sendErr = nil
 		o.open()
