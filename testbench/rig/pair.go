@@ -44,7 +44,7 @@ func NewPair(dir string) (*Pair, error) {
 
 	meters := dlt645.New(0)
 	p.DLT645 = meters.Add(PairNumber, false).Set("0201FF00", "2301", "2298", "2310").Set("0203FF00", "801234", "801000", "000034", "800268").
-		Set("02030200", "000034").Set("04000101", "26113001").Set("04000102", "140509").Set("00010000", "00120642")
+		Set("02030200", "000034").Set("04000302", "10").Set("04000101", "26113001").Set("04000102", "140509").Set("00010000", "00120642")
 	p.IEC = iec62056.New("12345678", "/ABC5MT174", 'C', 300).Set("0.0.0", "(12345678)").Set("1-0:1.8.0*255", "(000123.45*kWh)").Set("32.7.0", "(230.1*V)").Paced()
 
 	wired := mbus.New(0)
@@ -94,7 +94,8 @@ address  = %q
 every    = "2s"
 slow     = "2s"
 password = "billing"
-writable = ["clock"]
+timeout  = "5s"
+writable = ["clock", "shown_for"]
 
 [[tag]]
 device = "billing"
@@ -118,6 +119,15 @@ device = "billing"
 name   = "energy_import"
 at     = "00010000"
 group  = "slow"
+
+[[tag]]
+device = "billing"
+name   = "shown_for"
+at     = "04000302"
+type   = "XX"
+unit   = "s"
+group  = "slow"
+limits = { min = 5, max = 20 }
 
 [[tag]]
 device = "billing"
