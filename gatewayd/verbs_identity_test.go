@@ -135,7 +135,7 @@ func TestProvisionedGatewayConnects(t *testing.T) {
 		if err := daemon.Start(); err != nil {
 			t.Fatal(err)
 		}
-		end := time.Now().Add(time.Minute)
+		end := time.Now().Add(5 * time.Minute)
 		for !until() && time.Now().Before(end) {
 			time.Sleep(50 * time.Millisecond)
 		}

@@ -97,7 +97,7 @@ type = "uint16"
 
 	w := watched{&cli{runtime: filepath.Join(dir, "run")}}
 	var got update.Evidence
-	for end := time.Now().Add(time.Minute); ; {
+	for end := time.Now().Add(5 * time.Minute); ; {
 		if got, err = w.Look(t.Context()); err == nil && got.Good == 2 {
 			break
 		}
