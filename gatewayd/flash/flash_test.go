@@ -3,6 +3,7 @@ package flash
 import (
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -84,12 +85,13 @@ func TestWear(t *testing.T) {
 
 func TestRatesAreThoseOfTheLastDay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		own := int64(0)
-		m := &Meter{dir: t.TempDir(), sysfs: tree(t, nil), own: func() int64 { return own }}
+		var own atomic.Int64
+		m := &Meter{dir: t.TempDir(), sysfs: tree(t, nil), own: own.Load}
 		m.take(time.Now())
 		go m.Run(t.Context())
 		time.Sleep(time.Hour)
-		own = 1 << 20
+		synctest.Wait()
+		own.Store(1 << 20)
 		synctest.Wait()
 		if r := m.Report(); r.OwnDay < 23<<20 || r.OwnDay > 25<<20 || r.Own != 1<<20 || r.DeviceDay != 0 {
 			t.Errorf("a mebibyte in an hour: %+v", r)
