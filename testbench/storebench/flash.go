@@ -161,9 +161,13 @@ func state(ctx context.Context, dir, name string, o buffer.Options, backlog int,
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	c := s.cursor()
+	settles := stateSettles
+	if backlog > 0 {
+		settles = 0 // it is gone after a while
+	}
 	begin := time.Now()
-	for measured := false; time.Since(begin) < stateSettles+stateLasts; {
-		if !measured && time.Since(begin) > stateSettles {
+	for measured := false; time.Since(begin) < settles+stateLasts; {
+		if !measured && time.Since(begin) > settles {
 			measured, readings = true, 0
 			if before, err = since(v, 0); err != nil {
 				return 0, 0, err

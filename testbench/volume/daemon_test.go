@@ -67,7 +67,7 @@ func TestTheDaemonLivesOnAFullDisk(t *testing.T) {
 		return func(*health.Status) bool { return recorder.Books().Unique >= from+more }
 	}
 	await("records arrive", came(5))
-	if err := v.Fill(1 << 20); err != nil {
+	if err := v.Fill(1<<20, 0); err != nil {
 		t.Fatal(err)
 	}
 	await("it says that the disk is full", func(s *health.Status) bool {

@@ -203,14 +203,19 @@ func run(name string, args ...string) error {
 // hog is the file that fills a volume.
 const hog = "hog"
 
-// Fill writes to the volume, in pieces of so many bytes, until nothing more goes in.
-func (v *Volume) Fill(piece int) error {
+// Fill writes to the volume, in pieces of so many bytes, until nothing more goes in. The last 64 MiB are filled at a pace
+// of so many bytes a second, as slow as flash is and not as fast as memory; 0 is as fast as it goes.
+func (v *Volume) Fill(piece int, pace int64) error {
 	f, err := os.OpenFile(filepath.Join(v.Dir, hog), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	for b := make([]byte, piece); ; {
+		var st unix.Statfs_t
+		if pace > 0 && unix.Statfs(v.Dir, &st) == nil && int64(st.Bavail)*int64(st.Bsize) < 64<<20 {
+			time.Sleep(time.Duration(int64(len(b)) * int64(time.Second) / pace))
+		}
 		_, err := f.Write(b)
 		if err == nil {
 			continue
