@@ -66,21 +66,20 @@ func TestUnits(t *testing.T) {
 		}
 	}
 	given, giveUp := context.WithCancel(ctx)
+	defer giveUp()
 	ended := make(chan error, 1)
 	go func() { ended <- m.Restart(given, "stuck.service") }()
-	for !slices.Contains(sim.Asked(), "restart stuck.service replace") {
-		time.Sleep(time.Millisecond)
-	}
-	select {
-	case err := <-ended:
-		t.Errorf("a job that never ends: %v", err)
-	default:
-		giveUp()
-		if err := <-ended; err == nil {
-			t.Error("a job that never ends is done")
+	for asked := false; !asked; asked = slices.Contains(sim.Asked(), "restart stuck.service replace") {
+		select {
+		case err := <-ended:
+			t.Fatalf("a job that never ends: %v", err)
+		case <-time.After(time.Millisecond):
 		}
 	}
 	giveUp()
+	if err := <-ended; err == nil {
+		t.Error("a job that never ends is done")
+	}
 	if err := m.Reboot(ctx); err != nil {
 		t.Errorf("reboot: %v", err)
 	}
