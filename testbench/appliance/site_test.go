@@ -29,7 +29,7 @@ var (
 
 // patience bounds every wait for the machine. It is far beyond what any of them takes: without KVM, and with two cores
 // for many, a machine may be a hundred times slower than one's own.
-const patience = 6 * time.Minute
+const patience = 15 * time.Minute
 
 // hostAddress is this machine, as the guest sees it.
 const hostAddress = "10.0.2.2"
