@@ -21,6 +21,9 @@ func FuzzFrames(f *testing.F) {
 		f.Add(octets(f, s), "XXXXXX.XX", "00010000")
 	}
 	f.Fuzz(func(t *testing.T, got []byte, form, at string) {
+		if len(got) > 4<<10 {
+			return // longer ones say nothing new, slowly
+		}
 		for i := range got {
 			if fr, size := parse(got[i:]); size > 0 && size <= len(got)-i {
 				if back := fr.encode(0); !bytes.Equal(back, got[i:i+size]) {
