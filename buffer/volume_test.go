@@ -84,10 +84,11 @@ func (w *witness) unexplained() []string {
 
 // TestADiskIsFilledFromOutside fills a small file system to its last byte, faster than most flash is, while readings come,
 // Badger's compactors work, one destination keeps up and the other is away; and gives the space back; several times. The
-// process lives, live goes on, and every reading comes or is declared lost.
+// process lives, live goes on, and every reading comes or is declared lost. It may die, as docs/performance.md says, when
+// the disk is filled whole within the milliseconds in which Badger writes a table through a mapped file.
 func TestADiskIsFilledFromOutside(t *testing.T) {
 	t.Parallel()
-	if !volume.Own(t) {
+	if !volume.Own(t, "SIGBUS", "badger/v4/table.CreateTable") {
 		return
 	}
 	v := volume.Ext4(t, 160<<20)
