@@ -346,6 +346,9 @@ func (s *session) adapter(ctx context.Context, changed properties) error {
 	return nil
 }
 
+// noSignal is what a controller tells that does not measure the signal (Core Specification, vol 4, part E, 7.7.65.2).
+const noSignal = 127
+
 // device takes what changed of a device: only that is an advertisement, not what BlueZ remembers.
 func (s *session) device(path dbus.ObjectPath, changed properties, added bool) {
 	address, ok := addressOf(s.path, path)
@@ -366,12 +369,16 @@ func (s *session) device(path dbus.ObjectPath, changed properties, added bool) {
 			s.odd(1)
 		}
 	}
-	if added && rssi == nil {
+	heard := rssi != nil
+	if heard && *rssi == noSignal {
+		rssi = nil
+	}
+	if added && !heard {
 		return // BlueZ made the object of what it remembers: nobody was heard
 	}
 	fields, odd := adverts(changed)
 	s.odd(odd)
-	if rssi == nil && len(fields) == 0 {
+	if !heard && len(fields) == 0 {
 		return
 	}
 	now := time.Now()
@@ -409,29 +416,6 @@ func (s *session) device(path dbus.ObjectPath, changed properties, added bool) {
 		st.noted(r, now)
 		s.emit(r)
 	}
-}
-
-// refuse books a message that is not believed; each new reason is logged once.
-func (s *session) refuse(st *Station, err error) {
-	s.d.stats.refuse(err)
-	st.mu.Lock()
-	st.book.Refused++
-	before := st.book.Refusal
-	st.book.Refusal = err.Error()
-	st.mu.Unlock()
-	if kind(before) != kind(err.Error()) {
-		s.d.o.Log.Warn("an advertisement is refused", "device", st.name, "error", err)
-	}
-}
-
-// kind is a refusal without its numbers.
-func kind(refusal string) string {
-	return strings.Map(func(r rune) rune {
-		if r >= '0' && r <= '9' {
-			return -1
-		}
-		return r
-	}, refusal)
 }
 
 // stranger notes a device that is not ours; one for which there is no room any more BlueZ is to forget too.
