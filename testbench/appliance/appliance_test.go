@@ -136,7 +136,8 @@ func TestAppliance(t *testing.T) {
 	step("power-cut", func(t *testing.T) {
 		s.platform.Down() // what is read now is on the flash alone
 		s.until(t, "nothing waits", "gatewayd backlog | grep -q flash")
-		s.sh(t, "n=0; until [ $n -ge 25 ]; do n=$((n+1)); sleep 1; done") // load: a file system at work, and 25 s of readings
+		s.sh(t, "systemd-run --quiet sh -c 'while :; do dd if=/dev/urandom of=/root/load bs=4k count=2000 oflag=direct conv=notrunc; done'") // never flushed
+		s.sh(t, "n=0; until [ $n -ge 25 ]; do n=$((n+1)); sleep 1; done")                                                                    // load: a file system at work, and 25 s of readings
 		if err := s.machine.Pull(uint64(time.Now().UnixNano())); err != nil {
 			t.Fatal(err)
 		}
