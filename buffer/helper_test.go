@@ -120,9 +120,9 @@ func (r *running) cursor(name string) *Cursor {
 // wait polls until ok; the deadline is generous, for a slow machine.
 func (r *running) wait(what string, ok func() bool) {
 	r.t.Helper()
-	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); !ok(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
-			r.t.Fatalf("%s: not within 30 s; %+v", what, r.Stats())
+			r.t.Fatalf("%s: not within 2 minutes; %+v", what, r.Stats())
 		}
 	}
 }

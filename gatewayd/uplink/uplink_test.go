@@ -26,7 +26,7 @@ import (
 var fast = Backoff{Base: time.Millisecond, LinkCap: 5 * time.Millisecond, RefusedCap: 5 * time.Millisecond, Spread: time.Millisecond}
 
 // patient bounds every wait of a test for something that must come: far more than it takes.
-const patient = 30 * time.Second
+const patient = 2 * time.Minute
 
 func newTestUplink(t testing.TB, src Source, servers []string, change ...func(*Options)) *Uplink {
 	t.Helper()
