@@ -76,6 +76,7 @@ func (s *scenario) await(deadline time.Time, args []string) error {
 			cancel()
 			if err == nil {
 				status = &got
+				s.note(args[0], status)
 			}
 		} else if was {
 			return fmt.Errorf("the daemon ended while waiting for %q", args)
@@ -87,6 +88,17 @@ func (s *scenario) await(deadline time.Time, args []string) error {
 			return fmt.Errorf("still not: %s", strings.Join(args, " "))
 		}
 		<-tick.C
+	}
+}
+
+// note remembers how often the daemon has connected. While a loss is awaited the number stays: one that was over before
+// anybody looked is a loss all the same.
+func (s *scenario) note(awaited string, status *health.Status) {
+	if awaited == "disconnected" {
+		return
+	}
+	for _, p := range s.platforms {
+		onStatus(p, func(q *health.Platform) bool { p.connects = q.Connects; return true })(status)
 	}
 }
 
@@ -129,7 +141,7 @@ func (s *scenario) ofPlatform(word string, args []string) (condition, error) {
 	case "connected":
 		return onStatus(p, func(q *health.Platform) bool { return q.Connected }), nil
 	case "disconnected":
-		return onStatus(p, func(q *health.Platform) bool { return !q.Connected }), nil
+		return onStatus(p, func(q *health.Platform) bool { return !q.Connected || q.Connects > p.connects }), nil
 	case "drained":
 		return onStatus(p, func(q *health.Platform) bool { return q.Connected && q.Backlog == 0 }), nil
 	}

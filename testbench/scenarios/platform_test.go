@@ -33,6 +33,7 @@ type platform struct {
 	subscribed   chan struct{} // has a token each time when mosquitto has let the consumer in
 	link         *wan.Link
 	recorder     *consumer.Recorder
+	connects     uint64 // how often the daemon had connected to it when its status was last looked at, but for a loss
 
 	mu       sync.Mutex
 	restored time.Time // when the way to it was last restored
