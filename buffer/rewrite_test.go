@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -234,14 +233,12 @@ func TestACutWhileItIsRewritten(t *testing.T) {
 				r := idle(t, thinOptions(t.TempDir(), "a"))
 				secondly(r, []*field.Group{meter("feeder-1")}, 0, 300, 2)
 				r.closeLast()
-				image := t.TempDir()
+				image := ""
 				taken := false
 				look := func(now string) {
 					if now == step && !taken {
 						taken = true
-						if err := os.CopyFS(image, os.DirFS(r.opt.Dir)); err != nil {
-							t.Fatal(err)
-						}
+						image = leftOf(t, r.opt.Dir)
 					}
 				}
 				r.tune.look = look
