@@ -4,6 +4,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+
+	"edgegateway/adapters/meter"
 )
 
 // The frame (DL/T 645-2007, 5.2): 68 A0…A5 68 C L DATA CS 16, low address byte first, each byte of DATA with 33 added.
@@ -187,20 +189,5 @@ func parse(b []byte) (f frame, size int) {
 
 // search looks for the first frame in got that take wants. missing is the least number of bytes that one still needs.
 func search(got []byte, take func(frame) bool) (answer []byte, missing int) {
-	missing = overhead
-	for i := 0; i < len(got); {
-		f, size := parse(got[i:])
-		switch {
-		case size == 0:
-			i++
-		case size > len(got)-i:
-			missing = min(missing, size-(len(got)-i))
-			i++
-		case take(f):
-			return got[i : i+size], 0
-		default:
-			i += size
-		}
-	}
-	return nil, max(missing, 1)
+	return meter.Search(got, overhead, parse, take)
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"edgegateway/adapters/meter"
 )
 
 // The link layer (EN 13757-2; IEC 60870-5 format FT 1.2).
@@ -76,22 +78,7 @@ func parse(b []byte) (f frame, size int) {
 
 // search looks for the first long frame in got that take wants. missing is the least number of bytes that one needs.
 func search(got []byte, take func(frame) bool) (answer []byte, missing int) {
-	missing = 9
-	for i := 0; i < len(got); {
-		f, size := parse(got[i:])
-		switch {
-		case size == 0:
-			i++
-		case size > len(got)-i:
-			missing = min(missing, size-(len(got)-i))
-			i++
-		case take(f):
-			return got[i : i+size], 0
-		default:
-			i += size
-		}
-	}
-	return nil, max(missing, 1)
+	return meter.Search(got, 9, parse, take)
 }
 
 // acknowledged looks for E5 behind the echo of what was sent.
