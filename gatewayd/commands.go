@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"edgegateway/adapters/field"
 	"edgegateway/buffer"
 	"edgegateway/gatewayd/collect"
 	"edgegateway/gatewayd/command"
@@ -103,16 +104,21 @@ func (d *daemon) read(ctx context.Context, raw json.RawMessage) (any, error) {
 	return docs, nil
 }
 
-func (d *daemon) write(ctx context.Context, raw json.RawMessage) (any, error) {
+// target reads a write's arguments and judges them: what is to be written, and where.
+func (d *daemon) target(raw json.RawMessage) (l *line, dev *collect.Device, tag *field.Tag, value field.Value, err error) {
 	var args writeArgs
-	if err := command.Decode(raw, &args); err != nil {
-		return nil, err
+	if err = command.Decode(raw, &args); err != nil {
+		return nil, nil, nil, value, err
 	}
-	l, dev, err := d.find(args.Device)
-	if err != nil {
-		return nil, err
+	if l, dev, err = d.find(args.Device); err != nil {
+		return nil, nil, nil, value, err
 	}
-	tag, value, err := judgeWrite(dev, args)
+	tag, value, err = judgeWrite(dev, args)
+	return l, dev, tag, value, err
+}
+
+func (d *daemon) write(ctx context.Context, raw json.RawMessage) (any, error) {
+	l, dev, tag, value, err := d.target(raw)
 	if err != nil {
 		return nil, err
 	}

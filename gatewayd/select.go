@@ -68,15 +68,7 @@ func (s *selections) take(device, tag, operator string, v field.Value) error {
 
 // selectTag is the first half of a write in two steps: it judges the write as the second half will, and sends nothing.
 func (d *daemon) selectTag(ctx context.Context, raw json.RawMessage) (any, error) {
-	var args writeArgs
-	if err := command.Decode(raw, &args); err != nil {
-		return nil, err
-	}
-	l, dev, err := d.find(args.Device)
-	if err != nil {
-		return nil, err
-	}
-	tag, value, err := judgeWrite(dev, args)
+	l, dev, tag, value, err := d.target(raw)
 	if err != nil {
 		return nil, err
 	}
