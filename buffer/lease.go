@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"edgegateway/adapters/field"
@@ -50,7 +51,16 @@ type identity struct {
 	Oldest  [len(field.Classes)]uint64 `json:"oldest"`           // number of the oldest of them
 	Chain   [len(field.Classes)]uint64 `json:"chain"`            // position behind the last block
 	Sealed  [len(field.Classes)]uint64 `json:"sealed"`           // number behind that of the last block; 0 when that is of another epoch
+	Doubt   []doubt                    `json:"doubt,omitempty"`  // numbers that unclean stops left in doubt, until it is on flash that they were told of
 	Before  []identity                 `json:"before,omitempty"` // of stores set aside, whose losses are not yet told of
+}
+
+// doubt is a range of numbers that were not used, or used for records that a power cut took.
+type doubt struct {
+	Epoch uint32      `json:"epoch"`
+	Class field.Class `json:"class"`
+	From  uint64      `json:"from"`
+	To    uint64      `json:"to"` // behind the last
 }
 
 const identityFile = "sequence"
@@ -138,28 +148,50 @@ func (s *Store) identify() {
 }
 
 // adopt makes epoch and numbers of the folder those of the store. known gives, by class, the first number behind
-// those found in blocks. It returns the events that tell of skipped numbers.
-func (s *Store) adopt(known [len(field.Classes)]uint64) []*field.Event {
+// those found in blocks. What an unclean stop left unused is put in doubt.
+func (s *Store) adopt(known [len(field.Classes)]uint64) {
 	id := &s.w.ident
-	var skips []*field.Event
 	for c := range s.streams {
 		from, to := max(id.Next[c], known[c], 1), max(id.End[c], known[c], 1)
 		if !id.Clean && from < to {
-			skips = append(skips, skipEvent(field.Class(c), id.Epoch, from, to-1))
+			id.question(doubt{id.Epoch, field.Class(c), from, to})
 		}
 		id.Next[c], id.End[c] = to, to
 	}
-	return skips
+}
+
+// question adds a range to those in doubt. Where every life ends while it opens the store, ranges meet and join.
+func (id *identity) question(d doubt) {
+	for i := range id.Doubt {
+		if o := &id.Doubt[i]; o.Epoch == d.Epoch && o.Class == d.Class && o.To == d.From {
+			o.To = d.To
+			return
+		}
+	}
+	id.Doubt = append(slices.Clip(id.Doubt), d)
+}
+
+// clearDoubt forgets what is in doubt once the events that tell of it are on flash, or have been delivered.
+func (s *Store) clearDoubt(id *identity) {
+	if !s.usable {
+		return
+	}
+	for _, e := range s.streams[field.Events].head.entries {
+		if (e.state == waiting || e.state == sealing) && e.rec.Event != nil && e.rec.Event.Kind == "skip" {
+			return
+		}
+	}
+	id.Doubt = nil
 }
 
 // newEpoch begins one: numbers start at 1 again. What is known of the former one is kept until its losses are told of.
 func (s *Store) newEpoch(epoch uint32, lost bool) {
 	before := s.w.ident.Before
 	if old := s.w.ident; lost && old.Epoch != 0 {
-		old.Before = nil
+		old.Before, old.Doubt = nil, nil
 		before = append(before, old)
 	}
-	s.w.ident = identity{Epoch: epoch, Before: before}
+	s.w.ident = identity{Epoch: epoch, Before: before, Doubt: s.w.ident.Doubt}
 	for c := range s.streams {
 		s.w.ident.Next[c], s.w.ident.End[c] = 1, 1
 	}
@@ -194,6 +226,7 @@ func (s *Store) renewLeases(now time.Time) {
 		short = true
 		out = out || l.next == l.end
 	}
+	s.clearDoubt(&id)
 	s.waiting(&id)
 	s.mu.Unlock()
 	if !short || now.Before(s.w.leaseAt) {
@@ -279,6 +312,7 @@ func (s *Store) noteFolder() {
 				id.Next[c] = st.doubtful()
 			}
 		}
+		s.clearDoubt(&id)
 		s.waiting(&id)
 	}
 	s.mu.Unlock()
@@ -329,6 +363,7 @@ func (s *Store) giveBack() {
 			id.End[c] = id.Next[c]
 		}
 	}
+	s.clearDoubt(&id)
 	s.waiting(&id)
 	s.mu.Unlock()
 	if _, err := id.write(s.opt.Dir); err != nil {

@@ -83,6 +83,8 @@ func (s *Store) connect(now time.Time) error {
 		s.makeGood(&before, before.Epoch == s.w.ident.Epoch)
 	}
 	s.flushLosses()
+	for len(s.w.ident.Doubt) > 0 && s.sealNow(urgent) {
+	}
 	s.noteFolder()
 	return nil
 }
@@ -185,9 +187,10 @@ func (s *Store) begin(epoch uint32, known [len(field.Classes)]uint64, fresh bool
 	case epoch != s.w.ident.Epoch:
 		s.newEpoch(epoch, fresh)
 	default:
-		for _, ev := range s.adopt(known) {
-			s.tell(ev)
-		}
+		s.adopt(known)
+	}
+	for _, d := range s.w.ident.Doubt {
+		s.tell(skipEvent(d.Class, d.Epoch, d.From, d.To-1))
 	}
 	s.w.begun = epoch
 }

@@ -118,6 +118,40 @@ func TestACutAfterALeaseLeavesNoGapUnexplained(t *testing.T) {
 	}
 }
 
+// TestASecondCutBeforeTheFirstWasToldOf: the store comes up after a cut, cannot write what it has to tell, leases
+// numbers and loses its power again.
+func TestASecondCutBeforeTheFirstWasToldOf(t *testing.T) {
+	o := testOptions(t.TempDir(), "a")
+	r := idle(t, o)
+	const n = 300
+	r.fill(meter("feeder-1"), 0, n) // in memory alone
+	o.Dir = r.cut()
+
+	holder, err := openFlash(filepath.Join(o.Dir, flashFolder), newShapes(), o.Log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r = idle(t, o)
+	if r.Stats().Durable {
+		t.Fatal("the store is open while another has it")
+	}
+	r.fill(meter("feeder-1"), n, 2*n)
+	if err := holder.close(); err != nil {
+		t.Fatal(err)
+	}
+	o.Dir = r.cut()
+
+	again := start(t, o, quick())
+	again.wait("the skips", func() bool { return again.Stats().Destinations[0].Books[field.Events].Buffered >= 2 })
+	again.sealed(field.Events)
+	if spans := explained(again, again.cursor("a"))["data"]; spans.within(1, 2*n+1) != 2*n {
+		t.Errorf("of numbers 1 to %d, which were in memory alone, only %v are explained", 2*n, spans)
+	}
+	if id := again.w.ident; len(id.Doubt) > 0 {
+		t.Errorf("%v are still in doubt, although they were told of", id.Doubt)
+	}
+}
+
 // TestFreeingDoesNotKeepReadingsWaiting: each bucket that is freed costs many syncs, so what is due is sealed between
 // one and the next.
 func TestFreeingDoesNotKeepReadingsWaiting(t *testing.T) {
