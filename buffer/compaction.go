@@ -21,7 +21,7 @@ const (
 
 // openBadger opens Badger with compactors, or at rest. A panic inside its Open is an error like any other: a damaged
 // file causes both.
-func openBadger(dir string, log *slog.Logger, compact bool) (db *badger.DB, err error) {
+func openBadger(dir, scratch string, log *slog.Logger, compact bool) (db *badger.DB, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			log.Debug("badger panicked while opening", "panic", r, "stack", string(debug.Stack()))
@@ -32,6 +32,13 @@ func openBadger(dir string, log *slog.Logger, compact bool) (db *badger.DB, err 
 	if !compact {
 		o.NumCompactors = 0
 		o.NumLevelZeroTablesStall = noStall
+	}
+	if scratch != "" {
+		if err := prepareScratch(scratch, dir); err != nil {
+			log.Debug("syncing the value log with the rest, which costs twice the time", "err", err)
+		} else {
+			o.ValueDir = scratch
+		}
 	}
 	return badger.Open(o)
 }
@@ -58,7 +65,7 @@ func (f *flash) reopen(compact bool) error {
 	if err := db.Close(); err != nil {
 		return err
 	}
-	db, err := openBadger(f.dir, f.log, compact)
+	db, err := openBadger(f.dir, f.scratch, f.log, compact)
 	if err != nil {
 		return err
 	}

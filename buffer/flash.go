@@ -131,6 +131,7 @@ var (
 // flash is the store on flash. Its methods may be called from any goroutine; commit, drop and close are the writer's.
 type flash struct {
 	dir        string
+	scratch    string // for Badger's value log; "" for dir
 	log        *slog.Logger
 	compact    bool        // Badger's compactors run; the writer's
 	compacting atomic.Bool // the same, for everybody
@@ -145,12 +146,12 @@ type flash struct {
 	decoded atomic.Uint64 // blocks
 }
 
-func openFlash(dir string, shapes *shapes, log *slog.Logger) (*flash, error) {
-	db, err := openBadger(dir, log, false)
+func openFlash(dir, scratch string, shapes *shapes, log *slog.Logger) (*flash, error) {
+	db, err := openBadger(dir, scratch, log, false)
 	if err != nil {
 		return nil, err
 	}
-	return &flash{dir: dir, log: log, db: db, shapes: shapes, dec: field.NewBlockDecoder()}, nil
+	return &flash{dir: dir, scratch: scratch, log: log, db: db, shapes: shapes, dec: field.NewBlockDecoder()}, nil
 }
 
 // index gives the place of a destination's persistent number in Options.Destinations, or -1.

@@ -146,7 +146,7 @@ func (s *Store) openAny() (f *flash, m meta, aside wreck, err error) {
 
 // Try opens the store on flash in a folder, as Open does with the one in Options.Dir, and closes it again.
 func Try(folder string) error {
-	f, err := openFlash(folder, newShapes(), slog.New(slog.DiscardHandler))
+	f, err := openFlash(folder, "", newShapes(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}
@@ -163,7 +163,7 @@ func (s *Store) probe(dir string) error {
 }
 
 func (s *Store) openOne(dir string) (*flash, meta, error) {
-	f, err := awaitLock(s.tune.lock, func() (*flash, error) { return openFlash(dir, s.shapes, s.opt.Log) })
+	f, err := awaitLock(s.tune.lock, func() (*flash, error) { return openFlash(dir, s.opt.Scratch, s.shapes, s.opt.Log) })
 	if err != nil {
 		return nil, meta{}, err
 	}

@@ -29,6 +29,10 @@ type Options struct {
 	// none. Records pass it when they leave, never when they come: what is stored stays as it was taken.
 	Correct func(field.Stamp) field.Stamp
 
+	// Scratch is a folder in memory (tmpfs), for what the store must have and need not keep: every commit is one sync less
+	// with it. It is made in one that is there, and emptied; no other store may use it. "", or one on flash, for none.
+	Scratch string
+
 	Log *slog.Logger // default slog.Default
 
 	// Probe opens the store in a folder with Try, in another process, and gives its error. It is asked when this

@@ -127,7 +127,7 @@ func TestASecondCutBeforeTheFirstWasToldOf(t *testing.T) {
 	r.fill(meter("feeder-1"), 0, n) // in memory alone
 	o.Dir = r.cut()
 
-	holder, err := openFlash(filepath.Join(o.Dir, flashFolder), newShapes(), o.Log)
+	holder, err := openFlash(filepath.Join(o.Dir, flashFolder), "", newShapes(), o.Log)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -130,7 +130,7 @@ func (c *cli) runDaemon(generation int) error {
 		return err
 	}
 	d.flash = flash.NewMeter(c.state)
-	if d.store, err = buffer.Open(d.bufferOptions(filepath.Join(c.state, "buffer"), memory.head)); err != nil {
+	if d.store, err = buffer.Open(d.bufferOptions(c, memory.head)); err != nil {
 		return err
 	}
 	// What gives verbs to the desk's table comes before the desk.
@@ -214,10 +214,10 @@ func (c *cli) runDaemon(generation int) error {
 	return failure
 }
 
-func (d *daemon) bufferOptions(dir string, head int64) buffer.Options {
+func (d *daemon) bufferOptions(c *cli, head int64) buffer.Options {
 	b := &d.here().config.Buffer
 	o := buffer.Options{
-		Dir: dir, Limit: b.Limit, HeadLimit: head, Keep: b.Keep, Thin: b.Thin,
+		Dir: filepath.Join(c.state, "buffer"), Scratch: filepath.Join(c.runtime, "buffer"), Limit: b.Limit, HeadLimit: head, Keep: b.Keep, Thin: b.Thin,
 		KeepOf: map[field.Class]time.Duration{field.Events: b.KeepEvents, field.Replies: b.KeepReplies},
 		Commit: b.Commit, CommitEvents: b.CommitEvents, DurableFirst: b.DurableFirst,
 		Probe: probeStore, Now: d.clock.Stamp, Correct: d.clock.Correct, Log: d.log,

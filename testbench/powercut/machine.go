@@ -66,6 +66,7 @@ func Format(dir string, size int64) ([]byte, error) {
 type Machine struct {
 	Disk   *Disk
 	Folder string // where the file system is mounted
+	Memory string // where a file system in memory is mounted, empty after every cut
 
 	serving string // where the FUSE file system is
 	server  *fuse.Server
@@ -73,8 +74,8 @@ type Machine struct {
 
 // PowerOn starts a machine whose disk holds the image. It makes its mounts below dir.
 func PowerOn(dir string, image []byte) (m *Machine, err error) {
-	m = &Machine{Disk: NewDisk(image), Folder: filepath.Join(dir, "root"), serving: filepath.Join(dir, "device")}
-	for _, d := range []string{m.Folder, m.serving} {
+	m = &Machine{Disk: NewDisk(image), Folder: filepath.Join(dir, "root"), Memory: filepath.Join(dir, "run"), serving: filepath.Join(dir, "device")}
+	for _, d := range []string{m.Folder, m.Memory, m.serving} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
 			return nil, err
 		}
@@ -87,6 +88,9 @@ func PowerOn(dir string, image []byte) (m *Machine, err error) {
 	}
 	if err := m.mount(); err != nil {
 		return nil, errors.Join(err, m.server.Unmount())
+	}
+	if err := unix.Mount("tmpfs", m.Memory, "tmpfs", 0, ""); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", m.Memory, err), m.Off())
 	}
 	return m, nil
 }
@@ -111,7 +115,11 @@ func (m *Machine) mount() error {
 // Off takes down what the machine mounted. Processes that used it must have ended.
 func (m *Machine) Off() error {
 	err := patiently(func() error { return unix.Unmount(m.Folder, 0) })
-	return errors.Join(err, patiently(m.server.Unmount))
+	memory := patiently(func() error { return unix.Unmount(m.Memory, 0) })
+	if errors.Is(memory, unix.EINVAL) {
+		memory = nil // it is not mounted
+	}
+	return errors.Join(err, memory, patiently(m.server.Unmount))
 }
 
 // patiently repeats what fails while the kernel still lets go of something.

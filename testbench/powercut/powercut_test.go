@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -144,6 +145,9 @@ func live(t *testing.T, image []byte, life int, syncing string, mode Mode, r *ra
 	j.begin(uint64(life))
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), workerDir+"="+m.Folder, fmt.Sprint(workerLife, "=", life), workerSync+"="+syncing)
+	if life%4 > 0 {
+		cmd.Env = append(cmd.Env, workerRun+"="+filepath.Join(m.Memory, "buffer")) // as under systemd
+	}
 	cmd.Stderr = os.Stderr
 	pipe, err := cmd.StdoutPipe()
 	if err != nil {

@@ -44,6 +44,7 @@ const (
 	workerDir  = "POWERCUT_WORKER"
 	workerLife = "POWERCUT_LIFE"
 	workerSync = "POWERCUT_SYNC"
+	workerRun  = "POWERCUT_RUN"
 	probeDir   = "POWERCUT_PROBE"
 )
 
@@ -70,7 +71,7 @@ func runWorker(dir string) error {
 	w.now = w.life%4 == 3
 	var err error
 	w.store, err = buffer.Open(buffer.Options{
-		Dir: filepath.Join(dir, "buffer"), Limit: buffer.MinLimit, Reserve: 1 << 20, Commit: 40 * time.Millisecond,
+		Dir: filepath.Join(dir, "buffer"), Scratch: os.Getenv(workerRun), Limit: buffer.MinLimit, Reserve: 1 << 20, Commit: 40 * time.Millisecond,
 		DurableFirst: w.now, Probe: probe, HeadLimit: 512 << 10, Destinations: []string{fast, slow},
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})

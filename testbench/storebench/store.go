@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"time"
 
 	"edgegateway/adapters/field"
@@ -14,8 +16,9 @@ import (
 // running is a store at work.
 type running struct {
 	*buffer.Store
-	stop context.CancelFunc
-	done chan error
+	stop   context.CancelFunc
+	done   chan error
+	memory string // a folder in memory; "" where there is none
 }
 
 // platform is the destination that everything is owed to.
@@ -24,20 +27,29 @@ const platform = "platform"
 func openStore(o buffer.Options) (*running, error) {
 	o.Destinations = []string{platform}
 	o.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	memory, err := os.MkdirTemp("/dev/shm", "gatewayd-bench-")
+	if err == nil {
+		o.Scratch = filepath.Join(memory, "buffer") // as the service has it below /run
+	}
 	s, err := buffer.Open(o)
+	if err == nil && !s.Stats().Durable {
+		err = fmt.Errorf("the store is not usable: %s", s.Stats().Trouble)
+	}
 	if err != nil {
+		os.RemoveAll(memory)
 		return nil, err
 	}
-	if st := s.Stats(); !st.Durable {
-		return nil, fmt.Errorf("the store is not usable: %s", st.Trouble)
-	}
 	ctx, stop := context.WithCancel(context.Background())
-	r := &running{s, stop, make(chan error, 1)}
+	r := &running{s, stop, make(chan error, 1), memory}
 	go func() { r.done <- s.Run(ctx) }()
 	return r, nil
 }
 
-func (r *running) close() error { r.stop(); return <-r.done }
+func (r *running) close() error {
+	r.stop()
+	defer os.RemoveAll(r.memory)
+	return <-r.done
+}
 
 func (r *running) cursor() *buffer.Cursor {
 	c, err := r.Cursor(platform)
