@@ -55,7 +55,7 @@ func (f *flash) unpack(c field.Class, bucket uint32, expected, end uint64, store
 	if count != uint64(len(records)) {
 		return bad
 	}
-	b := &block{class: c, bucket: bucket, first: h.first, end: end, records: records}
+	b := &block{class: c, bucket: bucket, first: h.first, end: end, records: records, pos: make([]uint64, 0, count), owed: make([]mask, 0, count)}
 	b.lay(h.runs)
 	return b
 }

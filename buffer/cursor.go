@@ -167,8 +167,19 @@ func (c *Cursor) offer(b *Batch, st *stream, k *bucket, blocks []*block, maxReco
 	t := &c.s.dests[c.d].tracks[b.Class]
 	bit := mask(1) << c.d
 	b.Epoch = k.epoch
+	n := 0
+	for _, blk := range blocks {
+		n += len(blk.records)
+	}
+	b.Records = make([]field.Record, 0, min(n, maxRecords))
 	at := max(t.read, k.first)
-	defer func() { t.read = at; c.s.advance(c.d, st) }()
+	defer func() {
+		for _, sp := range b.spans {
+			t.flying.add(sp.from, sp.to)
+		}
+		t.read = at
+		c.s.advance(c.d, st)
+	}()
 	for _, blk := range blocks {
 		if blk.first > at {
 			t.missing(at, blk.first)
@@ -177,9 +188,10 @@ func (c *Cursor) offer(b *Batch, st *stream, k *bucket, blocks []*block, maxReco
 		if blk.damaged {
 			t.missing(at, blk.end)
 		}
+		untouched := t.settled.within(at, blk.end)+t.flying.within(at, blk.end) == 0
 		for i := range blk.records {
 			pos := blk.pos[i]
-			if pos < at || blk.owed[i]&bit == 0 || t.settled.has(pos) || t.flying.has(pos) {
+			if pos < at || blk.owed[i]&bit == 0 || !untouched && (t.settled.has(pos) || t.flying.has(pos)) {
 				continue
 			}
 			size := roughSize(&blk.records[i])
@@ -190,7 +202,6 @@ func (c *Cursor) offer(b *Batch, st *stream, k *bucket, blocks []*block, maxReco
 			if len(b.Records) == 0 {
 				b.Backfill = b.Lane == Backlog && !(c.s.opt.DurableFirst && st.recent(pos, time.Now()))
 			}
-			t.flying.add(pos, pos+1)
 			b.Bytes += size
 			b.Records = append(b.Records, blk.records[i])
 			if n := len(b.spans); n > 0 && b.spans[n-1].to == pos {
@@ -219,26 +230,26 @@ func (t *track) missing(from, to uint64) {
 // Ack says that the destination has the batch for good. Any order will do, also after a Rewind. What every
 // destination has is forgotten.
 func (c *Cursor) Ack(b *Batch) {
-	c.finish(b, func(bk *books) { bk.delivered++ })
+	c.finish(b, func(bk *books, n uint64) { bk.delivered += n })
 }
 
 // Reject says that the platform will never take the batch: it is declared lost for this destination, so that it does
 // not stand in the way of what follows. why is for people.
 func (c *Cursor) Reject(b *Batch, why string) {
 	s := c.s
-	n := uint64(0)
-	c.finish(b, func(bk *books) { bk.lost[Poison]++; n++ })
-	if n == 0 || len(b.Records) == 0 {
+	all := uint64(0)
+	c.finish(b, func(bk *books, n uint64) { bk.lost[Poison] += n; all += n })
+	if all == 0 || len(b.Records) == 0 {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.declare(loss{to: 1 << c.d, class: b.Class, why: Poison, epoch: b.Epoch, first: b.Records[0].Seq,
-		last: b.Records[len(b.Records)-1].Seq, count: n, text: why})
+		last: b.Records[len(b.Records)-1].Seq, count: all, text: why})
 }
 
 // finish settles each record of a batch that is not settled yet, and counts it.
-func (c *Cursor) finish(b *Batch, count func(*books)) {
+func (c *Cursor) finish(b *Batch, count func(bk *books, n uint64)) {
 	s, bit := c.s, mask(1)<<c.d
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -248,24 +259,20 @@ func (c *Cursor) finish(b *Batch, count func(*books)) {
 		switch {
 		case e.state == sealed:
 			blocks = true
-			if e.owed&bit != 0 && s.settle(c.d, st, e.pos) {
+			if e.owed&bit != 0 && s.settle(c.d, st, e.pos, e.pos+1) > 0 {
 				e.owed &^= bit
-				count(&t.books)
+				count(&t.books, 1)
 			}
 		case e.owed&bit != 0:
 			e.owed &^= bit
 			t.books.inHead--
-			count(&t.books)
+			count(&t.books, 1)
 			s.forget(e)
 		}
 	}
 	for _, sp := range b.spans {
 		blocks = true
-		for pos := sp.from; pos < sp.to; pos++ {
-			if s.settle(c.d, st, pos) {
-				count(&t.books)
-			}
-		}
+		count(&t.books, s.settle(c.d, st, sp.from, sp.to))
 	}
 	st.head.trim()
 	if blocks {

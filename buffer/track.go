@@ -46,26 +46,29 @@ type track struct {
 // pending is how many records in blocks could be offered now.
 func (t *track) pending() uint64 { return t.books.inBlocks - t.flying.count() }
 
-// settle notes that one record in blocks needs no more sending. It says false when that was known already, or cannot
-// be remembered.
-func (s *Store) settle(d int, st *stream, pos uint64) bool {
+// settle notes that records in blocks, at [from, to), need no more sending. It gives how many of them this is news of,
+// and can be remembered of.
+func (s *Store) settle(d int, st *stream, from, to uint64) (n uint64) {
 	t := &s.dests[d].tracks[st.class]
-	if pos < t.low || t.settled.has(pos) {
-		return false
+	for from = max(from, t.low); from < to; {
+		b := st.bucketOf(from)
+		end := from + 1
+		if b != nil && to <= b.end && to-from <= b.owed[d] && t.settled.within(from, to) == 0 {
+			end = to // mostly
+		}
+		if b != nil && b.owed[d] > 0 && !t.settled.has(from) {
+			t.flying.remove(from, end)
+			if from < t.read || len(t.settled) < maxFragments {
+				t.settled.add(from, end)
+				t.moved = true
+				b.owed[d] -= end - from
+				t.books.inBlocks -= end - from
+				n += end - from
+			}
+		}
+		from = end
 	}
-	b := st.bucketOf(pos)
-	if b == nil || b.owed[d] == 0 {
-		return false
-	}
-	t.flying.remove(pos, pos+1)
-	if pos >= t.read && len(t.settled) >= maxFragments {
-		return false
-	}
-	t.settled.add(pos, pos+1)
-	t.moved = true
-	b.owed[d]--
-	t.books.inBlocks--
-	return true
+	return n
 }
 
 // advance moves low behind what is settled. Buckets that it leaves behind owe the destination nothing any more: what
