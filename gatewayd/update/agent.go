@@ -267,6 +267,7 @@ func (a *Agent) begin(j job) error {
 	j.Told = a.job.Told
 	if j.Package.URL == a.job.Package.URL && j.Package.SHA256 == a.job.Package.SHA256 {
 		j.Package = a.job.Package // what is here already is not fetched again
+		j.Package.Done = false    // but is looked at: an order that ended took its files away
 	}
 	a.job = j
 	if err := a.save(); err != nil {

@@ -419,6 +419,9 @@ func TestStepsAreToldOnce(t *testing.T) {
 		if again, err := os.ReadFile(filepath.Join(s.dir, "inbox", requestFile)); err != nil || bytes.Equal(again, request) {
 			t.Errorf("the second order is not told from the first: %v", err)
 		}
+		if got, err := os.ReadFile(filepath.Join(s.dir, "inbox", offerFile)); err != nil || !bytes.Equal(got, s.server.content) {
+			t.Errorf("the second order is handed over without its package: %d bytes, %v", len(got), err)
+		}
 	})
 }
 
