@@ -209,8 +209,14 @@ func read(name string, text []byte, head Entry, first bool) (entries []Entry, wh
 	return entries, whole, nil
 }
 
-// begin starts a new file behind the head.
+// begin starts a new file behind the head. The one before is on flash by then: a line that a power cut took must not
+// have a file behind it.
 func (l *Log) begin() error {
+	if l.file != nil {
+		if err := l.file.Sync(); err != nil {
+			return err
+		}
+	}
 	name := filepath.Join(l.dir, fmt.Sprintf("%s%010d%s", prefix, l.head.N+1, suffix))
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
@@ -221,10 +227,6 @@ func (l *Log) begin() error {
 		return err
 	}
 	if l.file != nil {
-		if err := l.file.Sync(); err != nil {
-			f.Close()
-			return err
-		}
 		l.file.Close()
 	}
 	l.file, l.size, l.files = f, 0, append(l.files, part{name: name})
