@@ -264,7 +264,8 @@ func (s *Store) Begin(t Trial) error {
 	return nil
 }
 
-// End closes the trial: its generation is kept, or what was before is back. The outcome waits to be told.
+// End closes the trial: its generation is kept, or what was before is back. The outcome waits to be told. With an error,
+// which is a disk's, nothing is kept; what was before is back all the same, and the next Open ends the trial again.
 func (s *Store) End(kept bool, text string, report json.RawMessage) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -273,11 +274,11 @@ func (s *Store) End(kept bool, text string, report json.RawMessage) error {
 	}
 	before := s.state
 	s.end(kept, text, report)
-	if err := s.save(); err != nil {
+	err := s.save()
+	if err != nil && kept {
 		s.state = before
-		return err
 	}
-	return nil
+	return err
 }
 
 // Outcome is how the last trial ended, if that was not told yet; nil else.
@@ -298,7 +299,8 @@ func (s *Store) Told() error {
 	return s.save()
 }
 
-// Abandon gives up what came from afar because it cannot be run at all; the installer's files hold.
+// Abandon gives up what came from afar because it cannot be run at all: of a trial, what was before it holds, else the
+// installer's files.
 func (s *Store) Abandon(why string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

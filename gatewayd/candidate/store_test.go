@@ -140,6 +140,41 @@ func TestAStopDuringATrialBringsTheOldOneBack(t *testing.T) {
 	}
 }
 
+// TestATrialEndsOnAFullDisk holds that a configuration that is no good does not stay because that cannot be written.
+func TestATrialEndsOnAFullDisk(t *testing.T) {
+	b := newBox(t)
+	s := b.open(0)
+	b.try(s, "second", "")
+	state := filepath.Join(b.dir, "state.json")
+	written, err := os.ReadFile(state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Remove(state), os.MkdirAll(filepath.Join(state, "full"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.End(true, "good", nil); err == nil || s.Trial() == nil {
+		t.Errorf("kept though it cannot be written: %v, %+v", err, s.Trial())
+	}
+	if err := s.End(false, "bad", nil); err == nil || b.runs(s) != "main" || s.Trial() != nil {
+		t.Errorf("given back: %v, %q runs, %+v", err, b.runs(s), s.Trial())
+	}
+	if o := s.Outcome(); o == nil || o.Kept || o.Text != "bad" {
+		t.Errorf("outcome %+v", o)
+	}
+	// The disk has room again: what stands there has the trial still, which the next start ends, or the next trial.
+	if err := errors.Join(os.RemoveAll(state), os.WriteFile(state, written, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	b.try(s, "third", "")
+	if got := b.runs(s); got != "third" {
+		t.Errorf("the next one on trial: %q runs", got)
+	}
+	if s = b.open(0); b.runs(s) != "main" {
+		t.Errorf("after a start %q runs", b.runs(s))
+	}
+}
+
 func TestTheInstallersFilesGoFirstWhenTheyChange(t *testing.T) {
 	b := newBox(t)
 	s := b.open(0)
