@@ -28,8 +28,8 @@ type againError struct{ generation int }
 
 func (e *againError) Error() string { return "to be started anew" }
 
-// loadKept loads the configuration that holds. One from afar that cannot be run at all is given up.
-func loadKept(kept *candidate.Store, main, creds string, log *slog.Logger) (*site, error) {
+// loadKept loads the configuration that holds. One from afar that cannot be run at all is given up for the one before.
+func loadKept(kept *candidate.Store, creds string, log *slog.Logger) (*site, error) {
 	s, err := load(kept.File(), func(name string) string { return kept.Secret(name, creds) }, true, log)
 	if kept.FromAfar() && (err != nil || s.fatal() != nil) {
 		if err == nil {
@@ -42,7 +42,7 @@ func loadKept(kept *candidate.Store, main, creds string, log *slog.Logger) (*sit
 		if err := kept.Abandon("the configuration from afar cannot be run: " + err.Error()); err != nil {
 			log.Error("that it is given up could not be written; the next start finds the same", "error", err)
 		}
-		return load(main, inFolder(creds), true, log)
+		return loadKept(kept, creds, log) // the one that was kept before, or the installer's
 	}
 	return s, err
 }

@@ -104,7 +104,7 @@ func (c *cli) runDaemon(generation int) error {
 	if err != nil {
 		log.Error("what holds of configurations from afar could not be written", "error", err)
 	}
-	site, err := loadKept(kept, c.config, c.creds, log)
+	site, err := loadKept(kept, c.creds, log)
 	if err != nil {
 		return err
 	}
