@@ -3,6 +3,7 @@ package storebench
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"io"
 	"os"
 	"syscall"
@@ -25,7 +26,8 @@ var yardsticks = []struct {
 	open func(dir string) (engine, error)
 }{
 	{"raw log", openRaw},
-	{"bare Badger", openBadger},
+	{"bare Badger", func(dir string) (engine, error) { return openBadger(dir, dir) }},
+	{"bare Badger, value log in memory", openBadgerInMemory},
 	{"bbolt", openBolt},
 	{"Pebble", openPebble},
 }
@@ -73,10 +75,28 @@ func (l *rawLog) close() error { return l.f.Close() }
 func key(n uint64) []byte { return binary.BigEndian.AppendUint64([]byte{'b'}, n) }
 
 // bareBadger is Badger with the sizes that a small box takes, and nothing around it.
-type bareBadger struct{ db *badger.DB }
+type bareBadger struct {
+	db     *badger.DB
+	memory string // a folder to be removed; "" for none
+}
 
-func openBadger(dir string) (engine, error) {
-	o := badger.DefaultOptions(dir)
+// openBadgerInMemory gives Badger what the store has: a value log that costs no sync.
+func openBadgerInMemory(dir string) (engine, error) {
+	memory, err := os.MkdirTemp("/dev/shm", "gatewayd-bench-")
+	if err != nil {
+		return nil, err
+	}
+	b, err := openBadger(dir, memory)
+	if err != nil {
+		os.RemoveAll(memory)
+		return nil, err
+	}
+	b.memory = memory
+	return b, nil
+}
+
+func openBadger(dir, values string) (*bareBadger, error) {
+	o := badger.DefaultOptions(dir).WithValueDir(values)
 	o.Logger = nil
 	o.SyncWrites = true
 	o.MemTableSize, o.NumMemtables = 1<<20, 2
@@ -87,7 +107,7 @@ func openBadger(dir string) (engine, error) {
 	o.Compression, o.BlockCacheSize, o.IndexCacheSize = options.None, 0, 0
 	o.DetectConflicts, o.MetricsEnabled = false, false
 	db, err := badger.Open(o)
-	return &bareBadger{db}, err
+	return &bareBadger{db: db}, err
 }
 
 func (b *bareBadger) commit(n uint64, block []byte) error {
@@ -112,7 +132,13 @@ func (b *bareBadger) drain(do func([]byte) error) error {
 	})
 }
 
-func (b *bareBadger) close() error { return b.db.Close() }
+func (b *bareBadger) close() error {
+	err := b.db.Close()
+	if b.memory != "" {
+		err = errors.Join(err, os.RemoveAll(b.memory))
+	}
+	return err
+}
 
 type boltEngine struct{ db *bolt.DB }
 
