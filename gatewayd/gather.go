@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"os"
 	"runtime/metrics"
 	"strconv"
@@ -183,24 +184,19 @@ func (d *daemon) headline() string {
 	return fmt.Sprintf("all is well: %d lines, %d devices", len(s.Lines), len(s.Devices))
 }
 
-// standstill is how much later than it said itself the buffer or an uplink may make its next turn, before the watchdog
-// takes it for stuck. A dying flash or a socket that takes nothing may hold one up for long and recover.
+// standstill is how long a line's loop may show no sign of life, and how much later than it said itself the buffer or an
+// uplink may make its next turn, before the watchdog takes it for stuck. One answer may be waited for for a minute, and a
+// dying flash or a socket that takes nothing may hold one up for long and recover.
 const standstill = 2 * time.Minute
 
-// progress makes the watchdog's question: has every line's loop made a turn since it was last asked, and do the buffer
-// and every uplink turn? An outage of a line or of the uplink is no reason to restart: the loops turn all the same.
+// progress makes the watchdog's question: do every line's loop, the buffer and every uplink turn? An outage of a line or
+// of the uplink is no reason to restart: the loops turn all the same.
 func (d *daemon) progress() func() error {
-	last := map[*collect.Loop]uint64{} // the first question always finds progress
+	lines := pulses{}
 	return func() error {
-		now := map[*collect.Loop]uint64{}
-		for _, l := range d.here().lines {
-			p := l.loop.Progress()
-			if before, ok := last[l.loop]; ok && p == before {
-				return fmt.Errorf("the loop of line %s stands still", l.Name)
-			}
-			now[l.loop] = p
+		if err := lines.feel(d.here().lines); err != nil {
+			return err
 		}
-		last = now
 		if late := d.store.Overdue(); late > standstill {
 			return fmt.Errorf("the buffer stands still for %s", late.Round(time.Second))
 		}
@@ -211,6 +207,34 @@ func (d *daemon) progress() func() error {
 		}
 		return nil
 	}
+}
+
+// pulses are the signs of life of the lines' loops, as they were last felt.
+type pulses map[*collect.Loop]pulse
+
+// pulse is a count that rises while a loop lives, and since when it is what it is.
+type pulse struct {
+	count uint64
+	since time.Time
+}
+
+// feel says which loop stands still. A loop turns between two reads, and one read may take minutes: a meter at 300 baud
+// tells all that it knows in one session. So what moves on the line is a sign of life too.
+func (p pulses) feel(lines []*line) error {
+	var still error
+	felt := map[*collect.Loop]bool{}
+	for _, l := range lines {
+		felt[l.loop] = true
+		s := l.wire.Stats()
+		count := l.loop.Progress() + s.Exchanges + s.TxBytes + s.RxBytes
+		if before, ok := p[l.loop]; !ok || before.count != count {
+			p[l.loop] = pulse{count, time.Now()}
+		} else if late := time.Since(before.since); late > standstill && still == nil {
+			still = fmt.Errorf("the loop of line %s stands still for %s", l.Name, late.Round(time.Second))
+		}
+	}
+	maps.DeleteFunc(p, func(l *collect.Loop, _ pulse) bool { return !felt[l] })
+	return still
 }
 
 // process tells what the daemon itself takes.

@@ -107,7 +107,8 @@ func (l *Loop) Groups() []*field.Group {
 }
 
 // Progress rises with every turn of the loop and with every request that a station pauses after, at least once a second
-// while all is well. It is for a watchdog.
+// while nobody is asked. One read may take minutes without it: what moves on the line tells then that it lives. It is for
+// a watchdog.
 func (l *Loop) Progress() uint64 { return l.progress.Load() }
 
 // now is the present moment as the schedule counts it: monotonic.
