@@ -1,5 +1,5 @@
 // Package buffer is the store in store-and-forward: it takes records from the field, keeps them until every platform
-// has acknowledged them, and gives each platform those that it lacks.
+// has acknowledged them, and gives each platform those that it lacks. A reply may be for one platform alone.
 //
 //	Append ─► [ head: records in order, in memory ] ──Live──────────────► Cursor (one a destination)
 //	               │ acknowledged by all: forgotten, flash untouched

@@ -18,6 +18,12 @@ var modelRounds = flag.Int("rounds", 4, "rounds of the random tests; more for a 
 type model struct {
 	given   map[field.Class]uint64 // highest number
 	settled map[string]map[string]string
+	only    map[uint64]string // by number of the reply: to whom alone it is owed; "" for both
+}
+
+// owed says that a destination is to get a record.
+func (m *model) owed(name string, c field.Class, seq uint64) bool {
+	return c != field.Replies || m.only[seq] == "" || m.only[seq] == name
 }
 
 func key(c field.Class, epoch uint32, seq uint64) string {
@@ -26,7 +32,8 @@ func key(c field.Class, epoch uint32, seq uint64) string {
 
 // TestBooksBalanceAtRandom does everything a store can live through without a fault, in random order, with two
 // destinations of which one is often away, and compares it with a model: the books balance at every moment, no record
-// is acknowledged under two numbers, order holds, and at the end everybody has everything.
+// is acknowledged under two numbers, order holds, and at the end everybody has everything
+// that is for them.
 func TestBooksBalanceAtRandom(t *testing.T) {
 	t.Parallel()
 	for round := range *modelRounds {
@@ -46,13 +53,14 @@ func randomLife(t *testing.T, rng *rand.Rand) {
 	tune.idleBytes = int64(rng.IntN(4)) << 10
 	r := start(t, o, tune)
 	groups := []*field.Group{meter("feeder-1"), meter("feeder-2")}
-	m := model{given: map[field.Class]uint64{}, settled: map[string]map[string]string{"a": {}, "b": {}}}
+	m := model{given: map[field.Class]uint64{}, settled: map[string]map[string]string{"a": {}, "b": {}}, only: map[uint64]string{}}
 	out := map[string][]*Batch{}
 	at := map[field.Class]int{}
 	for range 600 {
 		switch k := rng.IntN(100); {
 		case k < 40:
 			var rs []field.Record
+			to := []string{"", "a", "b"}[rng.IntN(3)]
 			for range 1 + rng.IntN(5) {
 				switch rng.IntN(12) {
 				case 0:
@@ -61,12 +69,13 @@ func randomLife(t *testing.T, rng *rand.Rand) {
 				case 1:
 					rs = append(rs, reply(at[field.Replies]))
 					at[field.Replies]++
+					m.only[uint64(at[field.Replies])] = to
 				default:
 					rs = append(rs, reading(groups[rng.IntN(2)], at[field.Readings]))
 					at[field.Readings]++
 				}
 			}
-			if err := r.Append(context.Background(), rs...); err != nil {
+			if err := r.AppendFor(context.Background(), to, rs...); err != nil {
 				t.Fatal(err)
 			}
 		case k < 75:
@@ -149,7 +158,7 @@ func randomLife(t *testing.T, rng *rand.Rand) {
 	for _, c := range field.Classes {
 		for seq := uint64(1); seq <= m.given[c]; seq++ {
 			for name, settled := range m.settled {
-				if settled[key(c, 1, seq)] == "" {
+				if m.owed(name, c, seq) && settled[key(c, 1, seq)] == "" {
 					t.Errorf("%s: %s %d was never offered", name, c, seq)
 				}
 			}
@@ -178,6 +187,9 @@ func (m *model) check(t *testing.T, name string, b *Batch) {
 	for _, rec := range b.Records {
 		if rec.Class() != b.Class || rec.Seq <= last {
 			t.Fatalf("%s was offered %s %d behind %d", name, rec.Class(), rec.Seq, last)
+		}
+		if !m.owed(name, b.Class, rec.Seq) {
+			t.Fatalf("%s was offered %s %d, which is not for it", name, rec.Class(), rec.Seq)
 		}
 		last = rec.Seq
 		m.given[b.Class] = max(m.given[b.Class], rec.Seq)

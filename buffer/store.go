@@ -65,6 +65,16 @@ func newStore(o Options, tune tuning) *Store {
 // everybody is the set of all destinations.
 func (s *Store) everybody() mask { return 1<<len(s.dests) - 1 }
 
+// only is the set of the destination of that name; everybody when none is served by it.
+func (s *Store) only(name string) mask {
+	for i, d := range s.dests {
+		if d.name == name {
+			return 1 << i
+		}
+	}
+	return s.everybody()
+}
+
 // durable says that records of a class must be on flash before they leave, and can be.
 func (s *Store) durable(c field.Class) bool {
 	return s.usable && (c != field.Readings || s.opt.DurableFirst)
@@ -84,15 +94,24 @@ func (s *Store) deadline(c field.Class) time.Duration {
 // does; or at once while there is no usable store. When ctx ends first, its error comes back, and the records are
 // taken all the same. ErrClosed when Run was told to end.
 func (s *Store) Append(ctx context.Context, records ...field.Record) error {
+	return s.AppendFor(ctx, "", records...)
+}
+
+// AppendFor is Append, but that the replies among the records are owed to one destination alone; to every one when none
+// of that name is served.
+func (s *Store) AppendFor(ctx context.Context, destination string, records ...field.Record) error {
 	entries := make([]entry, len(records))
 	for i := range records {
 		e := &entries[i]
-		e.rec = records[i]
+		e.rec, e.owed = records[i], s.everybody()
 		if err := e.rec.Check(); err != nil {
 			return err
 		}
 		if e.size = roughSize(&e.rec); e.size > MaxRecord {
 			return fmt.Errorf("the store takes records up to %d bytes; this one of %s has about %d", MaxRecord, e.rec.Class(), e.size)
+		}
+		if e.rec.Class() == field.Replies {
+			e.owed = s.only(destination)
 		}
 		if g := e.rec.Group; g != nil {
 			n := 0
@@ -149,14 +168,14 @@ func (s *Store) append(entries []entry) (<-chan struct{}, error) {
 
 // take takes an event of the store's own.
 func (s *Store) take(r field.Record, now time.Time, t *ticket) {
-	e := &entry{rec: r, size: roughSize(&r)}
+	e := &entry{rec: r, owed: s.everybody(), size: roughSize(&r)}
 	s.enter(e, now, t)
 	var came [len(field.Classes)]bool
 	came[r.Class()] = true
 	s.entered(came, now)
 }
 
-// enter puts one entry into its class's head.
+// enter puts one entry, which says whom it is owed to, into its class's head.
 func (s *Store) enter(e *entry, now time.Time, t *ticket) {
 	c := e.rec.Class()
 	s.taken++
@@ -164,7 +183,7 @@ func (s *Store) enter(e *entry, now time.Time, t *ticket) {
 		return
 	}
 	st := s.streams[c]
-	e.pos, e.owed, e.taken = st.head.next(), s.everybody(), now
+	e.pos, e.taken = st.head.next(), now
 	s.poured += uint64(e.size)
 	if t != nil && s.durable(c) {
 		e.ticket = t
@@ -172,9 +191,11 @@ func (s *Store) enter(e *entry, now time.Time, t *ticket) {
 	}
 	st.head.entries = append(st.head.entries, e)
 	s.weight += e.weight()
-	for _, d := range s.dests {
-		d.tracks[c].books.taken++
-		d.tracks[c].books.inHead++
+	for i, d := range s.dests {
+		if e.owed&(1<<i) != 0 {
+			d.tracks[c].books.taken++
+			d.tracks[c].books.inHead++
+		}
 	}
 }
 

@@ -61,7 +61,7 @@ func TestOutageThenDrainThenEmpty(t *testing.T) {
 
 func TestRestartOffersWhatIsOwed(t *testing.T) {
 	dir := t.TempDir()
-	r := start(t, testOptions(dir, "platform"), quick())
+	r := start(t, testOptions(dir, "platform", "other"), quick())
 	g := meter("feeder-1")
 	r.fill(g, 0, 300)
 	r.sealed(field.Readings)
@@ -73,10 +73,13 @@ func TestRestartOffersWhatIsOwed(t *testing.T) {
 	if err := r.Append(context.Background(), event(1), reply(1)); err != nil {
 		t.Fatal(err)
 	}
+	if err := r.AppendFor(context.Background(), "other", reply(2)); err != nil {
+		t.Fatal(err)
+	}
 	if err := r.end(); err != nil {
 		t.Fatal(err)
 	}
-	r = start(t, testOptions(dir, "platform"), quick())
+	r = start(t, testOptions(dir, "platform", "other"), quick())
 	r.balanced()
 	c = r.cursor("platform")
 	if e := drain(c, Events); len(e) != 1 || e[0].Event.Kind != "change" {
@@ -84,6 +87,9 @@ func TestRestartOffersWhatIsOwed(t *testing.T) {
 	}
 	if e := drain(c, Replies); len(e) != 1 || string(e[0].Reply) != `{"id":"1"}` {
 		t.Errorf("replies: %+v", e)
+	}
+	if e := drain(r.cursor("other"), Replies); len(e) != 2 || string(e[1].Reply) != `{"id":"2"}` {
+		t.Errorf("replies of the other: %+v", e)
 	}
 	got := drain(c, Backlog)
 	if len(got) != 310-n || got[0].Seq != uint64(n+1) || got[len(got)-1].Seq != 310 {

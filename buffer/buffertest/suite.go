@@ -27,6 +27,7 @@ func Run(t *testing.T, open Open) {
 		"a rewind offers again, in order":          rewind,
 		"a rejected batch is lost to one alone":    reject,
 		"destinations do not wait for one another": apart,
+		"a reply for one destination alone":        forOne,
 		"limits of a batch":                        limits,
 		"equal shapes are one pointer":             shapes,
 		"what is malformed is refused":             malformed,
@@ -273,6 +274,40 @@ func apart(t *testing.T, open Open) {
 	seqs(t, s.next(slow, 100, 33), 1, 100)
 	if _, err := s.Cursor("nobody"); !errors.Is(err, buffer.ErrDestination) {
 		t.Error(err)
+	}
+}
+
+func forOne(t *testing.T, open Open) {
+	s := start(t, open, "a", "b")
+	for n, to := range []string{"b", "a", "", "nobody"} {
+		if err := s.AppendFor(context.Background(), to, reply(n), event(n), reading(n)); err != nil {
+			t.Fatal(err)
+		}
+		s.balanced()
+	}
+	for name, want := range map[string]string{"a": "123", "b": "023"} {
+		c := s.cursor(name)
+		got := ""
+		for len(got) < len(want) {
+			b := s.lane(c, buffer.Replies, 10)
+			for _, r := range b.Records {
+				got += string(r.Reply)
+			}
+			c.Ack(b)
+			s.balanced()
+		}
+		if b, more := c.Next(buffer.Replies, 10, 1<<20); got != want || more {
+			t.Errorf("%s got the replies %s and %+v, not %s alone", name, got, b, want)
+		}
+		seqs(t, s.next(c, 4, 1), 1, 4)
+		for n := 0; n < 4; {
+			n += len(s.lane(c, buffer.Events, 4-n).Records)
+		}
+	}
+	for _, d := range s.Stats().Destinations {
+		if b := d.Books[field.Replies]; b.Taken != 3 || b.Delivered != 3 {
+			t.Errorf("%s: %+v", d.Name, b)
+		}
 	}
 }
 
