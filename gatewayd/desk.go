@@ -82,8 +82,9 @@ func contained() bool {
 // answerWait is how long an answer waits for the flash; it is taken all the same.
 const answerWait = 10 * time.Second
 
-// answer stores a reply and the event about it, in one commit.
-func (d *daemon) answer(ctx context.Context, reply []byte, e field.Event) error {
+// answer stores a reply to a platform, or to every one where it is not configured, and the event about it for all of
+// them, in one commit.
+func (d *daemon) answer(ctx context.Context, platform string, reply []byte, e field.Event) error {
 	var records []field.Record
 	if reply != nil {
 		records = append(records, field.Record{At: d.clock.Stamp(), Reply: reply})
@@ -93,7 +94,7 @@ func (d *daemon) answer(ctx context.Context, reply []byte, e field.Event) error 
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerWait)
 	defer cancel()
-	return d.store.Append(ctx, records...)
+	return d.store.AppendFor(ctx, platform, records...)
 }
 
 // commanded takes what comes down on a platform's command topics. It runs on the uplink's goroutine for that, and

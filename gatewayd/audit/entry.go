@@ -27,7 +27,7 @@ type Entry struct {
 	Prev     string          `json:"prev"`
 	Kind     Kind            `json:"kind"`
 	Operator string          `json:"operator,omitempty"` // "local" for the command line
-	Platform string          `json:"platform,omitempty"` // on which it came
+	Platform string          `json:"platform,omitempty"` // on which it came, and which gets the reply; "" for every one
 	ID       string          `json:"id,omitempty"`
 	Verb     string          `json:"verb,omitempty"`
 	Args     json.RawMessage `json:"args,omitempty"`    // when they are short and hold no secret

@@ -12,6 +12,8 @@
 //     again.
 //   - Each id that came with a good signature gets one answer; whatever comes under that id later is answered `repeated`,
 //     with the first answer's result.
+//   - An answer goes to the platform that its request came on, whatever crashes when. A repeat that waits for the first
+//     answer on another platform is forgotten by a crash.
 //
 // A caller may not assume that an answer leaves once: like all that travels with QoS 1 it may come again, byte for byte
 // the same. Nor may a verb assume that its caller waits: its context ends when nobody needs the answer any more.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -22,9 +23,9 @@ type DeskOptions struct {
 	Entries []audit.Entry // what stood in the log when it was opened
 	// Clock is the wall clock in Unix milliseconds, and whether it can be believed.
 	Clock func() (now int64, believed bool)
-	// Send stores a reply (nil for none) and the event about it (of no kind for none); they are durable, and on their way,
-	// when it returns nil.
-	Send func(ctx context.Context, reply []byte, e field.Event) error
+	// Send stores a reply (nil for none) to the platform that asked ("" for every one) and the event about it (of no kind
+	// for none), which every platform gets; they are durable, and on their way, when it returns nil.
+	Send func(ctx context.Context, platform string, reply []byte, e field.Event) error
 	// Resolve is asked about a command that a crash or a restart caught in the middle: the reply, when somebody knows how
 	// it ended; or that it still goes on, and Complete will be called. May be nil.
 	Resolve func(e audit.Entry) (reply *Reply, goesOn bool)
@@ -73,6 +74,13 @@ type seen struct {
 	entry   audit.Entry
 	reply   *Reply // nil while it runs
 	expires int64
+	also    []repeat // of it on other platforms, which wait until the first has its answer
+}
+
+// repeat is a request whose id was seen before.
+type repeat struct {
+	request Request
+	entry   audit.Entry
 }
 
 // errCancelled is why a verb was broken off by the verb cancel.
@@ -239,21 +247,23 @@ func entryOf(r Request, operator, platform string) audit.Entry {
 	return e
 }
 
-// answerAgain answers a request whose id was seen before with the first answer. It says nothing while that is still to
-// come: a broker sends again what it has no acknowledgement for, as after a drill that cut the link. Nor does it to one
-// that the broker keeps and sends at each connect.
+// answerAgain answers a request whose id was seen before with the first answer. While that is still to come it says
+// nothing to the platform that will get it: a broker sends again what it has no acknowledgement for, as after a drill that
+// cut the link. Another platform waits for its turn. Nothing is said to one that the broker keeps and sends at each connect.
 func (d *Desk) answerAgain(ctx context.Context, r Request, e audit.Entry) bool {
 	d.mu.Lock()
 	s := d.seen[key{e.Operator, e.ID}]
 	var first *Reply
 	if s != nil && s.entry.Kind == audit.Told { // else this answer could leave before the first one
 		first = s.reply
+	} else if s != nil && !r.Retained {
+		s.wait(repeat{r, e})
 	}
 	d.mu.Unlock()
 	if s == nil {
 		return false
 	}
-	if r.Retained || first == nil { // while it runs, its answer is still to come, and is the answer to this too
+	if r.Retained || first == nil {
 		return true
 	}
 	again := d.o.Table.answer(r, nil, &Error{Repeated, fmt.Sprintf("this id was given before; the answer was %s: %s", first.Code, first.Text)})
@@ -262,6 +272,15 @@ func (d *Desk) answerAgain(ctx context.Context, r Request, e audit.Entry) bool {
 	e.Text = "id " + r.ID + " again"
 	d.send(ctx, e, &again, false)
 	return true
+}
+
+// wait keeps a repeat until the first answer is given, unless its platform gets that one or waits already.
+func (s *seen) wait(r repeat) {
+	to := r.entry.Platform
+	waits := func(o repeat) bool { return o.entry.Platform == to }
+	if s.entry.Platform != "" && s.entry.Platform != to && !slices.ContainsFunc(s.also, waits) {
+		s.also = append(s.also, r)
+	}
 }
 
 // refuse answers a request that is not run. Strangers are answered as long as they are few: what anybody can send must
@@ -310,12 +329,12 @@ func (d *Desk) send(ctx context.Context, e audit.Entry, reply *Reply, remember b
 	if !d.quiet(e) {
 		event = eventOf(noted)
 	}
-	if err := d.o.Send(ctx, text, event); err != nil {
+	if err := d.o.Send(ctx, e.Platform, text, event); err != nil {
 		d.o.Log.Error("a reply could not be stored", "id", e.ID, "error", err)
 		return
 	}
 	if remember && reply != nil {
 		noted.Kind, noted.Reply, noted.Args = audit.Told, nil, nil
-		d.told(noted)
+		d.told(ctx, noted)
 	}
 }

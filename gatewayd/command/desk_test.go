@@ -39,6 +39,7 @@ type office struct {
 	mu      sync.Mutex
 	ran     []string // what the verbs did
 	replies []command.Reply
+	went    []string // the replies, as "id code platform"
 	events  []field.Event
 }
 
@@ -97,7 +98,7 @@ func (o *office) open() {
 			}
 			return o.resolve(e)
 		},
-		Send: func(_ context.Context, reply []byte, e field.Event) error {
+		Send: func(_ context.Context, platform string, reply []byte, e field.Event) error {
 			o.mu.Lock()
 			defer o.mu.Unlock()
 			if o.sendErr != nil {
@@ -109,6 +110,7 @@ func (o *office) open() {
 					o.t.Error(err)
 				}
 				o.replies = append(o.replies, r)
+				o.went = append(o.went, fmt.Sprintf("%s %s %s", r.ID, r.Code, platform))
 			}
 			if e.Kind != "" {
 				o.events = append(o.events, e)
@@ -152,9 +154,21 @@ func (o *office) sign(operator string, r command.Request) command.Request {
 	return r
 }
 
-func (o *office) give(r command.Request) {
-	o.desk.Take(o.t.Context(), "platform", []string{"status"}, r)
+func (o *office) give(r command.Request) { o.giveOn("platform", r) }
+
+func (o *office) giveOn(platform string, r command.Request) {
+	o.desk.Take(o.t.Context(), platform, []string{"status"}, r)
 	synctest.Wait()
+}
+
+// where gives what was answered since it was last asked, sorted, as "id code platform".
+func (o *office) where() []string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	all := o.went
+	o.went = nil
+	slices.Sort(all)
+	return all
 }
 
 // took gives what was answered since it was last asked, as "id code".
@@ -339,6 +353,52 @@ func TestACrashInTheMiddleIsAnsweredAsUnknown(t *testing.T) {
 		synctest.Wait()
 		want(t, "after another restart", o.took())
 		want(t, "what was done", o.did())
+		o.close()
+	})
+}
+
+func TestAReplyGoesWhereTheCommandCameFrom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(t)
+		done := o.sign("control-room", request("done", "write"))
+		o.giveOn("a", done)
+		o.giveOn("a", o.sign("control-room", request("refused", "fly")))
+		o.giveOn("b", request("stranger", "write"))
+		o.giveOn("b", request("plain", "status"))
+		o.giveOn("b", done)
+		want(t, "each", o.where(), "done ok a", "done repeated b", "plain ok b", "refused unknown_verb a", "stranger unauthorized b")
+
+		long := o.sign("control-room", request("long", "drill"))
+		for _, platform := range []string{"a", "a", "b", "b", "c"} {
+			o.giveOn(platform, long)
+		}
+		want(t, "while it runs", o.where())
+		o.desk.Cancel("control-room", "long", "control-room")
+		synctest.Wait()
+		want(t, "one command on three platforms", o.where(), "long failed a", "long repeated b", "long repeated c")
+
+		o.giveOn("b", o.sign("control-room", request("stopped", "drill")))
+		o.giveOn("a", o.sign("control-room", request("lasting", "drill")))
+		o.sendErr = errors.New("full")
+		o.giveOn("b", o.sign("control-room", request("kept", "write")))
+		o.close()
+		o.sendErr = nil
+		// An older version may have said nothing of the platform.
+		log, _, _, err := audit.Open(o.dir, audit.Options{Now: now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := log.Append(audit.Entry{Kind: audit.Taken, Operator: "control-room", ID: "old", Verb: "write", Expires: now() + 30_000}, true); err != nil {
+			t.Fatal(err)
+		}
+		log.Close()
+		o.resolve = func(e audit.Entry) (*command.Reply, bool) { return nil, e.ID == "lasting" }
+		o.open()
+		synctest.Wait()
+		want(t, "after a restart", o.where(), "kept ok b", "old failed ", "stopped failed b")
+		o.giveOn("b", o.sign("control-room", request("lasting", "drill")))
+		o.desk.Complete(t.Context(), "control-room", "lasting", "well", nil)
+		want(t, "what went on", o.where(), "lasting ok a", "lasting repeated b")
 		o.close()
 	})
 }

@@ -235,7 +235,7 @@ func (d *Desk) progress(ctx context.Context, operator, id, verb string) func(don
 		e := field.Event{Kind: "command", Subject: verb, Text: text, More: []field.Member{
 			{Name: "id", Value: field.Text(id)}, {Name: "operator", Value: field.Text(operator)},
 			{Name: "progress", Value: field.Int(int64(done))}, {Name: "of", Value: field.Int(int64(total))}}}
-		if err := d.o.Send(ctx, nil, e); err != nil {
+		if err := d.o.Send(ctx, "", nil, e); err != nil {
 			d.o.Log.Warn("progress could not be told", "id", id, "error", err)
 		}
 	}
@@ -306,7 +306,7 @@ func (d *Desk) Local(ctx context.Context, r Request, allowed Level) Reply {
 		d.o.Log.Error("how a local command ended is not in the audit log", "verb", r.Verb, "error", err)
 		noted = e
 	}
-	if err := d.o.Send(context.WithoutCancel(ctx), nil, eventOf(noted)); err != nil {
+	if err := d.o.Send(context.WithoutCancel(ctx), "", nil, eventOf(noted)); err != nil {
 		d.o.Log.Error("a local command could not be told", "verb", r.Verb, "error", err)
 	}
 	if after != nil {

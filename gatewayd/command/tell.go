@@ -11,16 +11,22 @@ import (
 	"edgegateway/gatewayd/audit"
 )
 
-// told notes that a reply is in the buffer. It costs no sync: at worst the reply leaves twice.
-func (d *Desk) told(e audit.Entry) {
+// told notes that a reply is in the buffer, and answers who waited for that. It costs no sync: at worst the reply leaves
+// twice.
+func (d *Desk) told(ctx context.Context, e audit.Entry) {
 	_, err := d.note(audit.Entry{Kind: audit.Told, Operator: e.Operator, ID: e.ID, Verb: e.Verb}, false)
 	if err != nil {
 		d.o.Log.Error("the audit log does not know that a reply was given", "id", e.ID, "error", err)
 	}
+	var also []repeat
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	if s := d.seen[key{e.Operator, e.ID}]; s != nil {
 		s.entry.Kind = audit.Told
+		also, s.also = s.also, nil
+	}
+	d.mu.Unlock()
+	for _, r := range also {
+		d.answerAgain(ctx, r.request, r.entry)
 	}
 }
 
@@ -81,11 +87,11 @@ func (d *Desk) tellText(ctx context.Context, e audit.Entry, r Reply, text []byte
 	if d.moves(e.Verb) {
 		event = eventOf(e)
 	}
-	if err := d.o.Send(ctx, text, event); err != nil {
+	if err := d.o.Send(ctx, e.Platform, text, event); err != nil {
 		d.o.Log.Error("a reply could not be stored; it is given when the daemon starts again", "id", r.ID, "error", err)
 		return
 	}
-	d.told(e)
+	d.told(ctx, e)
 }
 
 // moves says that a verb can do more than look; one that is not known any more may have been able to.

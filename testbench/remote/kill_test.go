@@ -98,6 +98,47 @@ func TestKillDuringCommands(t *testing.T) {
 	t.Logf("%d rounds: answers %v, %d writes carried out", *rounds, outcomes, sent)
 }
 
+// TestAReplyGoesToThePlatformThatAsked: of two platforms each gets the answers to its own commands, also of those that a
+// crash caught in the middle. Events go to both, and behind the replies that were stored with them.
+func TestAReplyGoesToThePlatformThatAsked(t *testing.T) {
+	t.Parallel()
+	a := newSite(t, "trusted")
+	b := a.also("other")
+	a.start()
+	run := func(round string) {
+		for name, s := range map[string]*site{"a": a, "b": b} {
+			for _, id := range []string{name + "-write-" + round, name + "-last-" + round} {
+				s.send(s.sign("control-room", setpoint(id, 12.5)), false)
+				if r := s.answer(id, 1); r.Code != "ok" {
+					t.Errorf("%s: %+v", id, r)
+				}
+			}
+		}
+	}
+	run("before")
+	for id, s := range map[string]*site{"a-cut": a, "b-cut": b} {
+		s.send(s.sign("control-room", newOrder(id, "drill", map[string]any{"kind": "outage", "duration": "10m", "platform": "other"})), false)
+		a.await(id+" is under way", func(st *health.Status) bool { return len(st.Platforms) == 2 && st.Platforms[1].Cut })
+		a.daemon.Kill()
+		a.start()
+		if r := s.answer(id, 1); r.Code != "failed" || !strings.Contains(r.Text, "outcome unknown") {
+			t.Errorf("%s: %+v", id, r)
+		}
+	}
+	run("after")
+	for name, s := range map[string]*site{"a": a, "b": b} {
+		s.until(name+" has the events of all commands", func() bool { return s.event(`"id":"a-last-after"`) && s.event(`"id":"b-last-after"`) })
+		s.mu.Lock()
+		for _, r := range s.replies {
+			if !strings.HasPrefix(r.ID, name) {
+				t.Errorf("%s was told of another's command: %+v", name, r)
+			}
+		}
+		s.mu.Unlock()
+	}
+	a.whole()
+}
+
 // TestKillDuringChanges: whenever the daemon is killed while a configuration is swapped, it comes back with the one
 // that it says.
 func TestKillDuringChanges(t *testing.T) {

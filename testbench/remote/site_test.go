@@ -93,32 +93,13 @@ func newSite(t *testing.T, clock string) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{t: t, keys: map[string]ed25519.PrivateKey{}, records: map[string]int{}}
-	s.recorder = consumer.New(consumer.Options{Prefix: prefix, FromStart: true, Destination: "platform", Record: func(r consumer.Record) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.records[r.Device]++
-	}})
+	s := &site{t: t, keys: map[string]ed25519.PrivateKey{}}
 	dir := t.TempDir()
 	if s.plant, err = rig.NewPlant(dir); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.plant.Close)
-	if s.broker, err = broker.New(broker.Options{}); err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- s.broker.Run(ctx) }()
-	t.Cleanup(func() { stop(); <-done })
-	s.client, err = broker.Dial(t.Context(), broker.ClientOptions{Address: s.broker.Address(), ID: "control-room", Take: s.take})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.client.Close() })
-	if err := s.client.Subscribe(t.Context(), prefix+"/#"); err != nil {
-		t.Fatal(err)
-	}
+	s.listen("platform")
 	s.config = fmt.Sprintf("[gateway]\nname = %q\nclock = %q\n\n[platform]\nservers = [%q]\nunsigned_verbs = [\"status\"]\n\n[buffer]\nlimit = \"64MiB\"\n\n",
 		gateway, clock, s.broker.URL())
 	for name, verbs := range map[string]string{"control-room": `["status", "read", "write", "config", "device-add", "device-update", "device-remove", "drill", "cancel", "report", "trace", "profile", "discover"]`, "guest": `["read"]`} {
@@ -145,6 +126,45 @@ func newSite(t *testing.T, clock string) *site {
 		}
 	})
 	return s
+}
+
+// listen makes the platform of that name, and takes what comes to it.
+func (s *site) listen(name string) {
+	s.t.Helper()
+	s.records = map[string]int{}
+	s.recorder = consumer.New(consumer.Options{Prefix: prefix, FromStart: true, Destination: name, Record: func(r consumer.Record) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.records[r.Device]++
+	}})
+	var err error
+	if s.broker, err = broker.New(broker.Options{}); err != nil {
+		s.t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.broker.Run(ctx) }()
+	s.t.Cleanup(func() { stop(); <-done })
+	s.client, err = broker.Dial(s.t.Context(), broker.ClientOptions{Address: s.broker.Address(), ID: "control-room", Take: s.take})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { s.client.Close() })
+	if err := s.client.Subscribe(s.t.Context(), prefix+"/#"); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// also gives the gateway one more platform, before it is started, and shows the gateway as that one sees it.
+func (s *site) also(name string) *site {
+	s.t.Helper()
+	other := &site{t: s.t, plant: s.plant, daemon: s.daemon, keys: s.keys}
+	other.listen(name)
+	s.config += fmt.Sprintf("[[also]]\nname = %q\nservers = [%q]\n\n", name, other.broker.URL())
+	if err := s.daemon.Configure(s.config); err != nil {
+		s.t.Fatal(err)
+	}
+	return other
 }
 
 // start runs the daemon until it is connected and the pump answers.
