@@ -3,6 +3,7 @@ package iec62056
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -214,7 +215,8 @@ func (s *Station) choose(ctx context.Context, id identity, programming bool) err
 	return s.setBaud(rates[n])
 }
 
-// setBaud changes the line's rate, where it can.
+// setBaud changes the line's rate, where it can. A rate that the port can't do is the meter's silence: others speak on the
+// line.
 func (s *Station) setBaud(baud int) error {
 	m := s.driver.moder
 	if m == nil {
@@ -226,8 +228,13 @@ func (s *Station) setBaud(baud int) error {
 	if m.Mode() == mode {
 		return nil
 	}
-	if err := m.SetMode(mode); err != nil {
+	err := m.SetMode(mode)
+	var down *link.DownError
+	switch {
+	case errors.As(err, &down):
 		return fmt.Errorf("%w: %w", field.ErrLine, err)
+	case err != nil:
+		return fmt.Errorf("%s: %w: %w", s.who, field.ErrSilent, err)
 	}
 	return nil
 }

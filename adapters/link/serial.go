@@ -23,8 +23,9 @@ import (
 // word for: locks, drain, odd baud rates, RS-485, error counters. The settings belong to the tty, not to a descriptor.
 type SerialLine struct {
 	line
-	rs485 bool
-	ioctl ioctlFunc
+	rs485     bool
+	ioctl     ioctlFunc
+	configure configureFunc
 
 	modeMu sync.Mutex
 	mode   Mode
@@ -34,7 +35,7 @@ type SerialLine struct {
 
 // Serial makes a line on a port such as "/dev/ttyS1" or "/dev/serial/by-id/…". It does no I/O.
 func Serial(portName string, mode Mode, o Options) *SerialLine {
-	l := &SerialLine{rs485: o.RS485, ioctl: sysIoctl}
+	l := &SerialLine{rs485: o.RS485, ioctl: sysIoctl, configure: configure}
 	l.init(portName, o)
 	l.setMode(mode)
 	l.gone = "the port is gone"
@@ -66,21 +67,31 @@ func (l *SerialLine) Mode() Mode {
 
 // SetMode changes the mode, when the last bit of what was sent has left: for protocols that begin slowly and agree on
 // a faster rate. It belongs to the loop that calls Exchange. On a line that is not open it takes effect when it is
-// opened. The error is a *DownError: the port's driver can't do the mode, or the port is gone.
+// opened. On one that is open an error leaves the mode as it was; it is a *DownError when the port is gone, else it says
+// that the port's driver can't do the mode, and the line goes on.
 func (l *SerialLine) SetMode(m Mode) error {
 	_ = l.sleepUntil(context.Background(), l.quietAt.Add(-l.silence)) // ends early only when the line is closed
-	before := l.silence
-	l.setMode(m)
-	l.quietAt = l.quietAt.Add(max(0, l.silence-before)) // who listens in the slower mode needs a silence of that mode
+	before, silence := l.Mode(), l.silence
 	p, ok := l.current().(*serialPort)
-	if !ok {
-		return nil
+	if ok {
+		p.drain()
+		err := p.desc.control(func(fd int) error {
+			err := l.configure(fd, m)
+			if errors.Is(err, errBaud) {
+				err = errors.Join(err, l.configure(fd, before))
+			}
+			return err
+		})
+		switch {
+		case errors.Is(err, errBaud):
+			return fmt.Errorf("%s: %w", l.addr, err)
+		case err != nil:
+			return l.lost(err)
+		}
+		l.trace.note("mode %v", m)
 	}
-	p.drain()
-	if err := p.desc.control(func(fd int) error { return configure(fd, m) }); err != nil {
-		return l.lost(err)
-	}
-	l.trace.note("mode %v", m)
+	l.setMode(m)
+	l.quietAt = l.quietAt.Add(max(0, l.silence-silence)) // who listens in the slower mode needs a silence of that mode
 	return nil
 }
 
@@ -141,7 +152,7 @@ func (l *SerialLine) prepare(p *serialPort, device string) error {
 		return err
 	}
 	return p.desc.control(func(fd int) error {
-		if err := configure(fd, mode); err != nil {
+		if err := l.configure(fd, mode); err != nil {
 			return err
 		}
 		if err := unix.IoctlSetInt(fd, unix.TIOCEXCL, 0); err != nil {

@@ -129,6 +129,50 @@ func TestSetMode(t *testing.T) {
 	}
 }
 
+// TestModeThatThePortCannotDo: the one device that wants such a mode is told so, and the line goes on in the others, also
+// when the port is opened for that device.
+func TestModeThatThePortCannotDo(t *testing.T) {
+	_, name := openPTY(t)
+	l := newSerial(t, name, testMode, Options{})
+	l.configure = func(fd int, m Mode) error {
+		if m.Baud == 300 {
+			m.Baud = 600 // as a driver does that has nothing slower
+			return errors.Join(errBaud, configure(fd, m))
+		}
+		return configure(fd, m)
+	}
+	good := l.At(testMode)
+	bad := l.At(Mode{Baud: 300, DataBits: 7, Parity: 'E', StopBits: 1})
+	send := func(v *View) error {
+		_, err := v.Exchange(t.Context(), []byte{0x55}, 0, nil)
+		return err
+	}
+	for i := range 4 {
+		var down *DownError
+		if err := send(bad); !errors.Is(err, errBaud) || errors.As(err, &down) {
+			t.Fatalf("round %d: the mode that cannot be gave %v", i, err)
+		}
+		if i%2 == 0 {
+			continue // twice in a row
+		}
+		if err := send(good); err != nil {
+			t.Fatalf("round %d: the other mode gave %v", i, err)
+		}
+		if s := termios(t, name); int(s.Ospeed) != testMode.Baud {
+			t.Errorf("round %d: the port is at %d baud", i, s.Ospeed)
+		}
+	}
+	if err := good.SetMode(bad.Mode()); !errors.Is(err, errBaud) {
+		t.Errorf("SetMode gave %v", err)
+	}
+	if err := send(good); err != nil || good.Mode() != testMode {
+		t.Errorf("after it: mode %v, %v", good.Mode(), err)
+	}
+	if s := l.Stats(); !s.Up || s.Opens != 1 {
+		t.Errorf("up %v, opened %d times", s.Up, s.Opens)
+	}
+}
+
 // downHint opens the line, which must fail, and gives the error.
 func downHint(t *testing.T, l *SerialLine, says ...string) *DownError {
 	t.Helper()

@@ -12,6 +12,9 @@ import (
 // have no other terminals.
 type ioctlFunc func(fd int, request uint, arg unsafe.Pointer) error
 
+// configureFunc is configure. It is a seam too: a pseudo-terminal does every rate.
+type configureFunc func(fd int, m Mode) error
+
 func sysIoctl(fd int, request uint, arg unsafe.Pointer) error {
 	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), uintptr(request), uintptr(arg)); errno != 0 {
 		return errno

@@ -108,8 +108,8 @@ func (t *Talk) failed(ctx context.Context, q Question, err error) error {
 			return fmt.Errorf("%s: %w to what was asked: %s (%w)", q.Who, field.ErrSilent, *q.Fault, err)
 		}
 		return fmt.Errorf("%s: %w: %w", q.Who, field.ErrSilent, err)
-	default:
-		return fmt.Errorf("%w: %w", field.ErrLine, err)
+	default: // the line can't be set to the device's mode: others speak on it
+		return fmt.Errorf("%s: %w: %w", q.Who, field.ErrSilent, err)
 	}
 }
 

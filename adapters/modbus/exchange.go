@@ -117,8 +117,8 @@ func (d *Driver) failed(ctx context.Context, s *Station, err error) error {
 			return fmt.Errorf("unit %d: %w to what was asked: %s (%w)", s.unit, field.ErrSilent, d.asked.fault, err)
 		}
 		return fmt.Errorf("unit %d: %w: %w", s.unit, field.ErrSilent, err)
-	default:
-		return fmt.Errorf("%w: %w", field.ErrLine, err)
+	default: // the line can't be set to the device's mode: others speak on it
+		return fmt.Errorf("unit %d: %w: %w", s.unit, field.ErrSilent, err)
 	}
 }
 
