@@ -87,6 +87,15 @@ func TestDescribe(t *testing.T) {
 			t.Errorf("%s: %q, want %q", frame, got, want)
 		}
 	}
+	for want, f := range map[string]frame{
+		"meter 000000000061: write C028":                                  {address{0x61}, 0x04, []byte{0x28, 0xC0, 2, 0x56, 0x34, 0x12, 1}},
+		"meter 000000000061: confirmed: write":                            {address{0x61}, 0x84, nil},
+		"meter 000000000061: refused: no such identifier, wrong password": {address{0x61}, 0xC4, []byte{0x06}},
+	} {
+		if got := Describe(f.encode(0)); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
 	if got := Describe(frame{address{0x61}, 0xD1, []byte{0x06}}.encode(0)); got != "meter 000000000061: refused: no such data, wrong password or not allowed" {
 		t.Error(got)
 	}

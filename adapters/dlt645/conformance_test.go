@@ -111,6 +111,29 @@ func TestVectors(t *testing.T) {
 	}
 }
 
+// TestWriteVector holds a write of 1997 against published frames: the relay word C028, level and password all zeros.
+func TestWriteVector(t *testing.T) {
+	for value, want := range map[string]string{
+		"3355": "68 88 92 10 00 00 00 68 04 08 5B F3 33 33 33 33 88 66 0E 16",
+		"9966": "68 88 92 10 00 00 00 68 04 08 5B F3 33 33 33 33 99 CC 85 16",
+	} {
+		line := link.Replay(func(request []byte) ([]byte, error) {
+			if !slices.Equal(request, octets(t, want)) {
+				return nil, fmt.Errorf("sent % X, want %s", request, want)
+			}
+			return hand(request[1:7], 0x84, nil), nil
+		})
+		s, err := New(line).Bind(field.Device{Address: "109288", Secret: "00000000", Quirks: map[string]string{"wake": "0"},
+			Tags: []field.Tag{{Name: "relay", At: "C028", Type: "hex 2", Write: true}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.(field.Writer).Write(t.Context(), "relay", field.Text(value)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func octets(t testing.TB, s string) []byte {
 	t.Helper()
 	var b []byte

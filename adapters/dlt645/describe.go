@@ -54,6 +54,8 @@ func describe(f frame) string {
 		v, verb = v1997, "read"
 	case v1997.readNext():
 		v, verb = v1997, "read on"
+	case v1997.write():
+		v, verb = v1997, "write"
 	default:
 		verb, known = fmt.Sprintf("function %02X", fn), false
 	}

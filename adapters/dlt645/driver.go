@@ -63,7 +63,7 @@ type Station struct {
 	wake     int
 	blocks   bool
 	password []byte // PA P0 P1 P2; nil when none is known
-	operator []byte // C0…C3
+	operator []byte // C0…C3, of 2007
 	groups   []*meter.Group[what]
 	shapes   []*field.Group
 	plans    map[string][]request // by group
@@ -181,9 +181,6 @@ func (s *Station) readTag(tag field.Tag, fault meter.Fault) (w what, text bool, 
 	case s.version != edition:
 		fault("at", tag.At, "this is an identifier of "+edition.String()+", and others of this meter are of "+s.version.String(),
 			"a meter keeps one edition: eight digits for 2007, four for 1997")
-	}
-	if tag.Write && edition == v1997 {
-		fault("at", tag.At, "meters of 1997 are not written here", "take the tag off the device's writable list")
 	}
 	return w, w.format.text(), w.format.unit
 }

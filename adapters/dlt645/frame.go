@@ -53,7 +53,7 @@ func (v version) String() string {
 	return "DL/T 645-2007"
 }
 
-// read is the function that reads, readNext the one that reads on.
+// read is the function that reads, readNext the one that reads on, write the one that writes.
 func (v version) read() byte {
 	if v == v1997 {
 		return 0x01
@@ -66,6 +66,13 @@ func (v version) readNext() byte {
 		return 0x02
 	}
 	return fnReadNext
+}
+
+func (v version) write() byte {
+	if v == v1997 {
+		return 0x04
+	}
+	return fnWrite
 }
 
 // idSize is how many bytes a data identifier has.

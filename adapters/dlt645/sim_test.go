@@ -206,6 +206,47 @@ func TestWrite(t *testing.T) {
 	})
 }
 
+// TestWrite1997: the frame of the older edition, what its meter refuses and why, and the value read back.
+func TestWrite1997(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bus := sim.New(0)
+		m := bus.Add(number, true).Set("C031", "00000000").Set("B612", "0230")
+		d, line := wired(bus)
+		dev := field.Device{Address: number, Secret: "02123456", Tags: []field.Tag{
+			{Name: "constant", At: "C031", Type: "XXXXXX.XX", Write: true}, {Name: "gone", At: "C117", Type: "NNNN", Write: true}}}
+		s := bind(t, d, dev)
+		if err := s.Write(t.Context(), "constant", field.Float64(1200.5)); err != nil {
+			t.Fatal(err)
+		}
+		if w := m.Writes(); !slices.Equal(w, []string{"C031=00120050"}) {
+			t.Errorf("written %q", w)
+		}
+		if r := read(t, s); r.Values[0] != field.Float64(1200.5) {
+			t.Errorf("read back %v (%v)", r.Values, r.Quality)
+		}
+		var refused *field.ExceptionError
+		if err := s.Write(t.Context(), "gone", field.Text("0100")); !errors.As(err, &refused) || *refused != (field.ExceptionError{Code: 2, Name: "no such identifier"}) {
+			t.Errorf("an item that is not there: %v", err)
+		}
+		m.Password("04000000")
+		if err := s.Write(t.Context(), "constant", field.Float64(1)); !errors.As(err, &refused) || *refused != (field.ExceptionError{Code: 4, Name: "wrong password"}) {
+			t.Errorf("a wrong password: %v", err)
+		}
+		sent := len(line.Requests)
+		if err := s.Write(t.Context(), "constant", field.Float64(1e6)); !errors.Is(err, field.ErrRange) || len(line.Requests) != sent {
+			t.Errorf("a value that does not fit: %v, %d requests", err, len(line.Requests)-sent)
+		}
+		m.Silent(true)
+		if err := s.Write(t.Context(), "constant", field.Float64(1)); !errors.Is(err, field.ErrSilent) || !strings.Contains(err.Error(), "not known") || len(line.Requests) != sent+1 {
+			t.Errorf("a silent meter: %v, %d requests", err, len(line.Requests)-sent)
+		}
+		dev.Secret = ""
+		if err := bind(t, d, dev).Write(t.Context(), "constant", field.Float64(1)); !errors.Is(err, field.ErrReadOnly) || !strings.Contains(err.Error(), `key "password"`) {
+			t.Errorf("without a password: %v", err)
+		}
+	})
+}
+
 // TestScan finds one meter by the wildcard, several through their digits, and one of 1997.
 func TestScan(t *testing.T) {
 	for _, c := range []struct {

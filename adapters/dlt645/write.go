@@ -13,9 +13,10 @@ import (
 	"edgegateway/adapters/meter"
 )
 
-// Write implements field.Writer. An item is written with the device's password. Writing "clock" sends the time to every
-// meter on the line, and reads this one's to see whether it took it: "now", or "2026-11-30 14:05:00". Writing "freeze" freezes this meter: "now",
-// or the moment at which it freezes by itself from now on, MMDDhhmm with 99 for every ("99010000": each month's first).
+// Write implements field.Writer. An item is written with the device's password, in both editions. Writing "clock" sends
+// the time to every meter on the line, and reads this one's to see whether it took it: "now", or "2026-11-30 14:05:00".
+// Writing "freeze" freezes this meter: "now", or the moment at which it freezes by itself from now on, MMDDhhmm with 99
+// for every ("99010000": each month's first).
 func (s *Station) Write(ctx context.Context, tag string, v field.Value) error {
 	p := meter.Tag(s.groups, tag)
 	switch {
@@ -48,6 +49,7 @@ const timeLayout = "2006-01-02 15:04:05"
 // none judges the data of an answer that has none to speak of.
 func none(frame) string { return "" }
 
+// writeItem sends DI PA P0 P1 P2 and the value; in 2007 the operator's code C0…C3 stands ahead of the value.
 func (s *Station) writeItem(ctx context.Context, p *meter.Point[what], v field.Value) error {
 	if s.password == nil {
 		return fmt.Errorf(`%w: the meter asks for a password, and none is known: name its file with the device's key "password"`, field.ErrReadOnly)
@@ -64,7 +66,11 @@ func (s *Station) writeItem(ctx context.Context, p *meter.Point[what], v field.V
 	if err != nil {
 		return fmt.Errorf("%s: %w", v, err)
 	}
-	_, err = s.ask(ctx, fnWrite, slices.Concat(p.Where.id.bytes(), s.password, s.operator, value), none)
+	data := slices.Concat(p.Where.id.bytes(), s.password)
+	if s.version == v2007 {
+		data = append(data, s.operator...)
+	}
+	_, err = s.ask(ctx, s.version.write(), append(data, value...), none)
 	return err
 }
 

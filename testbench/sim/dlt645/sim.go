@@ -237,10 +237,11 @@ func (m *Meter) refuse(control, why byte) []byte { return m.frame(control|0xC0, 
 
 // answer is the frame that the meter sends; nil for none.
 func (m *Meter) answer(control byte, data []byte) []byte {
-	read, next, size := byte(0x11), byte(0x12), 4
+	read, next, write, size, operator := byte(0x11), byte(0x12), byte(0x14), 4, 4
 	if m.old {
-		read, next, size = 0x01, 0x02, 2
+		read, next, write, size, operator = 0x01, 0x02, 0x04, 2, 0
 	}
+	value := size + 4 + operator // where it stands in a write: behind the identifier, PA P0 P1 P2 and the operator's code
 	switch {
 	case control == read && len(data) >= size:
 		return m.part(control, data[:size], 0)
@@ -252,17 +253,17 @@ func (m *Meter) answer(control byte, data []byte) []byte {
 		return m.part(control, data[:size], n)
 	case control == 0x13 && !m.old && len(data) == 0:
 		return m.frame(0x93, low(m.address))
-	case control == 0x14 && !m.old && len(data) > 12:
-		if level := fmt.Sprintf("%02X", data[4]) + high(data[5:8]); level != m.password {
+	case control == write && len(data) > value:
+		if level := fmt.Sprintf("%02X", data[size]) + high(data[size+1:size+4]); level != m.password {
 			return m.refuse(control, 0x04)
 		}
-		id := high(data[:4])
+		id := high(data[:size])
 		if _, known := m.items[id]; !known {
 			return m.refuse(control, 0x02)
 		}
-		m.items[id] = bytes.Clone(data[12:])
-		m.writes = append(m.writes, id+"="+high(data[12:]))
-		return m.frame(0x94, nil)
+		m.items[id] = bytes.Clone(data[value:])
+		m.writes = append(m.writes, id+"="+high(data[value:]))
+		return m.frame(control|0x80, nil)
 	case control == 0x16 && !m.old && len(data) == 4:
 		m.freezes = append(m.freezes, high(data))
 		return m.frame(0x96, nil)
