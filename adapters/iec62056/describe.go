@@ -53,7 +53,13 @@ func Describe(b []byte) string {
 		}
 	case p[0] == stx, strings.ContainsAny(text, "(!"):
 		body, _, _ := strings.Cut(strings.TrimLeft(text, string(rune(stx))), string(rune(etx)))
+		if strings.ContainsFunc(body, unprintable) { // a frame of another protocol on the same wires
+			return "no whole frame"
+		}
 		return body
 	}
 	return "no whole frame"
 }
+
+// unprintable says that no data line holds the character (6.2: ISO 646 without its control characters).
+func unprintable(c rune) bool { return (c < ' ' || c == low) && c != '\r' && c != '\n' }

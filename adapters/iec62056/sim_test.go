@@ -263,6 +263,7 @@ func TestDescribe(t *testing.T) {
 		"\x06050\r\n": "readout at 9600 baud", "\x06051\r\n": "programming mode at 9600 baud", "\x06": "acknowledged", "\x15": "not acknowledged",
 		"\x01P1\x02(secret)\x03a": "password", "\x01B0\x03q": "break", "\x01R1\x021.8.0()\x03Z": "R1 1.8.0()",
 		"\x021.8.0(1*kWh)\x03x": "1.8.0(1*kWh)", "1.8.0(1*kWh)\r\n": "1.8.0(1*kWh)", "\xff": "no whole frame", "": "no whole frame",
+		"\xfeh\x70\x56\x34\x12\x00\x00h\x14\x0d6437((((3333H(\x16": "no whole frame", // of DL/T 645, with a password
 	} {
 		if got := Describe([]byte(frame)); got != want {
 			t.Errorf("%q: %q, want %q", frame, got, want)
