@@ -73,18 +73,23 @@ func (d *daemon) trace(ctx context.Context, q url.Values, emit func(any) error) 
 			return l.traceRadio(ctx, r, emit)
 		}
 		for f := range l.wire.Trace().Subscribe(ctx) {
-			doc := traceDoc{T: f.Time.UnixMilli(), Line: l.Name, Dir: f.Dir.String(), Lost: f.Dropped, Text: f.Note}
-			if len(f.Bytes) > 0 {
-				doc.Hex = fmt.Sprintf("% x", f.Bytes)
-				doc.Text = l.describe(f.Dir == link.Tx, f.Bytes)
-			}
-			if err := emit(doc); err != nil {
+			if err := emit(l.traced(f)); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
 	return fmt.Errorf("there is no line %q; there are: %s", q.Get("line"), strings.Join(names, ", "))
+}
+
+// traced is a frame of the line's trace as it is shown: without what is secret of it.
+func (l *line) traced(f link.Frame) traceDoc {
+	doc := traceDoc{T: f.Time.UnixMilli(), Line: l.Name, Dir: f.Dir.String(), Lost: f.Dropped, Text: f.Note}
+	if len(f.Bytes) > 0 {
+		doc.Hex = f.Hex()
+		doc.Text = l.describe(f.Dir == link.Tx, f.Bytes)
+	}
+	return doc
 }
 
 // describe says what a frame means. On a line with several protocols it is of the one that knows it for a whole frame.

@@ -16,6 +16,7 @@ const (
 	offset    = 0x33
 	anyDigits = 0xAA // in an address: whatever stands there
 
+	header   = 10 // bytes of a frame ahead of its DATA
 	overhead = 12 // bytes of a frame beside its DATA
 	mostData = 200
 )

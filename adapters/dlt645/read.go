@@ -166,9 +166,12 @@ func (s *Station) fetch(ctx context.Context, r request) ([]byte, error) {
 // ask sends one frame to the meter and gives its answer, or its refusal as an error. wrong says what is wrong with an
 // answer to this function; "" when nothing is.
 func (s *Station) ask(ctx context.Context, fn byte, data []byte, wrong func(frame) string) (frame, error) {
-	return s.driver.ask(ctx, s.version, s.address, fn, data, meter.Question{
-		Who: s.who, Timeout: s.timeout, Stats: &s.stats,
-	}, s.wake, wrong)
+	return s.driver.ask(ctx, s.version, s.address, fn, data, s.question(), s.wake, wrong)
+}
+
+// question is what all questions to the meter have in common.
+func (s *Station) question() meter.Question {
+	return meter.Question{Who: s.who, Timeout: s.timeout, Stats: &s.stats}
 }
 
 func (d *Driver) ask(ctx context.Context, v version, to address, fn byte, data []byte, q meter.Question, wake int, wrong func(frame) string) (frame, error) {

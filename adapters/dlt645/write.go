@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"edgegateway/adapters/field"
+	"edgegateway/adapters/link"
 	"edgegateway/adapters/meter"
 )
 
@@ -70,7 +71,12 @@ func (s *Station) writeItem(ctx context.Context, p *meter.Point[what], v field.V
 	if s.version == v2007 {
 		data = append(data, s.operator...)
 	}
-	_, err = s.ask(ctx, s.version.write(), append(data, value...), none)
+	data = append(data, value...)
+	start := s.wake + header
+	password, check := start+s.version.idSize(), start+len(data)
+	q := s.question()
+	q.Secret = []link.Span{{From: password, To: password + len(s.password)}, {From: check, To: check + 1}}
+	_, err = s.driver.ask(ctx, s.version, s.address, s.version.write(), data, q, s.wake, none)
 	return err
 }
 

@@ -133,10 +133,10 @@ func (s *Station) hear(ctx context.Context, send []byte) (id identity, err error
 
 // ask sends, and waits for what find finds: where it starts and ends in what came, without parity; 0, 0 for not yet.
 func (s *Station) ask(ctx context.Context, send []byte, find func(got []byte) (start, end int)) ([]byte, error) {
+	q := meter.Question{Request: send, Secret: secret(send), Who: s.who, Twin: s.address, Timeout: s.timeout, Stray: stray}
 	if s.parity {
-		send = even(send)
+		q.Request = even(send)
 	}
-	q := meter.Question{Request: send, Who: s.who, Twin: s.address, Timeout: s.timeout, Stray: stray}
 	if len(send) > 0 {
 		q.Stats = &s.stats
 	}

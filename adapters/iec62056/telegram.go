@@ -6,6 +6,8 @@ import (
 	"math"
 	"strconv"
 	"strings"
+
+	"edgegateway/adapters/link"
 )
 
 // Control characters (IEC 62056-21, 6.3). What comes is looked at without its eighth bit, which is the parity where a
@@ -35,6 +37,16 @@ func command(name, data string) []byte {
 	}
 	b = append(b, etx)
 	return append(b, bcc(b[1:]))
+}
+
+// secret is what a message that is sent holds of a password (P1, 6.5): all behind its STX, since the check character too
+// tells of it.
+func secret(message []byte) []link.Span {
+	head := len("_P1_")
+	if len(message) <= head || message[0] != soh || message[1] != 'P' {
+		return nil
+	}
+	return []link.Span{{From: head, To: len(message)}}
 }
 
 // option is the acknowledgement with which we choose (6.3.4): normal protocol, rate, and readout or programming.

@@ -91,7 +91,7 @@ func (l *line) quieten(ctx context.Context, p port) error {
 		if n == 0 {
 			break
 		}
-		l.trace.bytes(Rx, l.buf[l.end:l.end+n])
+		l.stray(l.buf[l.end : l.end+n])
 		l.counters.rxBytes.Add(uint64(n))
 		if l.stream {
 			l.end += n
@@ -119,13 +119,15 @@ func (l *line) quieten(ctx context.Context, p port) error {
 func (l *line) exchange(ctx context.Context, p port, request []byte, wait time.Duration, complete Framer) ([]byte, error) {
 	sent := time.Now() // when the request's last bit has left
 	if len(request) > 0 {
+		secret := SecretOf(ctx)
+		l.secret = len(secret) > 0
 		if _, err := p.Write(request); err != nil {
 			return nil, err
 		}
 		sent = sent.Add(time.Duration(len(request)) * l.char)
 		l.quietAt = sent.Add(l.silence)
 		l.counters.txBytes.Add(uint64(len(request)))
-		l.trace.bytes(Tx, request)
+		l.trace.bytes(Tx, request, secret...)
 	}
 	if complete == nil {
 		if err := l.sleepUntil(ctx, sent); err != nil {
@@ -177,10 +179,24 @@ func (l *line) exchange(ctx context.Context, p port, request []byte, wait time.D
 	}
 }
 
+// stray shows in the trace what came and is no answer, unless it may be the echo of a secret.
+func (l *line) stray(got []byte) {
+	switch {
+	case !l.secret:
+		l.trace.bytes(Rx, got)
+	case len(got) > 0:
+		l.trace.note("%d bytes came that are not shown: they may be the echo of a secret", len(got))
+	}
+}
+
 // garbage says that what came is no answer, and shows it in the trace.
 func (l *line) garbage(got []byte, err error) *GarbageError {
-	l.trace.bytes(Rx, got)
-	return garbage(got, err)
+	l.stray(got)
+	g := garbage(got, err)
+	if l.secret {
+		g.Got = nil
+	}
+	return g
 }
 
 // offer shows the framer what there is. After an answer, off stands behind what the framer is done with.
@@ -193,14 +209,14 @@ func (l *line) offer(complete Framer) (answer []byte, missing int, err error) {
 	if answer == nil {
 		if l.stream {
 			skip = min(max(skip, 0), len(got))
-			l.trace.bytes(Rx, got[:skip])
+			l.stray(got[:skip])
 			l.off += skip
 		}
 		return nil, max(missing, 1), nil
 	}
 	// The answer is a part of got: where it stands is known from its capacity.
 	start := cap(got) - cap(answer)
-	l.trace.bytes(Rx, got[:start])
+	l.stray(got[:start])
 	l.trace.bytes(Rx, answer)
 	if !l.proved {
 		l.proved = true

@@ -53,6 +53,7 @@ type line struct {
 	off, end  int  // buf[off:end] is not yet used
 	proved    bool // the open port has answered
 	dirty     bool // the last exchange did not end with an answer
+	secret    bool // the last request held a secret
 	missed    int  // timeouts in a row
 	timer     *time.Timer
 	watched   <-chan struct{} // the context whose end interrupts a read

@@ -27,7 +27,8 @@ type Line interface {
 	// Exchange waits for the line's silence, discards what is left from before (not on a Stream line), sends the
 	// request, and reads until complete has found the answer. wait bounds the time from the request's last bit to
 	// the answer's first byte; from then on what is still missing has its wire time plus a slack of 200 ms. An empty
-	// request only listens. A nil complete only sends (broadcast). The answer is valid until the next Exchange.
+	// request only listens. A nil complete only sends (broadcast). The answer is valid until the next Exchange. What of
+	// the request must not be shown to anybody stands in the context (WithSecret).
 	//
 	// Errors: ErrTimeout (nothing came), *GarbageError (bytes came, but no answer among them), *DownError (no line:
 	// not there, unplugged, refused; the next Exchange tries to open it again, at most once a second), or the
@@ -50,13 +51,16 @@ var ErrTimeout = errors.New("no answer in time")
 
 // GarbageError says that bytes came, but no answer among them.
 type GarbageError struct {
-	Got []byte // the first bytes of it, at most 64, a copy
+	Got []byte // the first bytes of it, at most 64, a copy; nil after a request with a secret
 	N   int    // how many came
 	Err error  // the Framer's own, when it ended the exchange; else nil
 }
 
 func (e *GarbageError) Error() string {
-	s := fmt.Sprintf("%d bytes came, but no valid answer among them: % x", e.N, e.Got)
+	s := fmt.Sprintf("%d bytes came, but no valid answer among them", e.N)
+	if len(e.Got) > 0 {
+		s += fmt.Sprintf(": % x", e.Got)
+	}
 	if e.Err != nil {
 		s += ": " + e.Err.Error()
 	}

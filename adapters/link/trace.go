@@ -34,9 +34,21 @@ func (d Dir) String() string {
 type Frame struct {
 	Time    time.Time
 	Dir     Dir
-	Bytes   []byte // of Tx and Rx: a copy, shared by all subscribers
+	Bytes   []byte // of Tx and Rx: a copy, shared by all subscribers; people are shown Hex
+	Secret  []Span // of Tx: the bytes that Hex hides
 	Note    string // of Note: "opened", "discarded 3 late bytes", "down: …"
 	Dropped int    // frames that this subscriber lost just before this one, because it was slow
+}
+
+// Hex is the frame's bytes as people are shown them, with "**" for each secret one: "68 04 ** ** 16".
+func (f Frame) Hex() string {
+	hex := fmt.Appendf(nil, "% x", f.Bytes)
+	for _, s := range f.Secret {
+		for i := s.From; i < min(s.To, len(f.Bytes)); i++ {
+			copy(hex[3*i:], "**")
+		}
+	}
+	return string(hex)
 }
 
 // traceDepth is how many frames wait for a slow subscriber; a line at 200 exchanges a second fills it in half a second.
@@ -77,11 +89,11 @@ func (t *Trace) Subscribe(ctx context.Context) <-chan Frame {
 	return s.frames
 }
 
-func (t *Trace) bytes(dir Dir, b []byte) {
+func (t *Trace) bytes(dir Dir, b []byte, secret ...Span) {
 	if t.watching.Load() == 0 || len(b) == 0 {
 		return
 	}
-	t.send(Frame{Time: time.Now(), Dir: dir, Bytes: append([]byte(nil), b...)})
+	t.send(Frame{Time: time.Now(), Dir: dir, Bytes: append([]byte(nil), b...), Secret: secret})
 }
 
 func (t *Trace) note(format string, args ...any) {

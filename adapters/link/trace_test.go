@@ -3,8 +3,10 @@ package link
 import (
 	"bytes"
 	"context"
+	"net"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestTrace(t *testing.T) {
@@ -60,6 +62,49 @@ func TestTraceDropsForTheSlow(t *testing.T) {
 	tr.bytes(Rx, []byte{3})
 	if f := <-slow; f.Dropped != 0 {
 		t.Errorf("the same loss was told twice")
+	}
+}
+
+// TestTraceHidesASecret: what is sent is shown but for the secret, its echo is not shown at all, the answer and the next
+// request are.
+func TestTraceHidesASecret(t *testing.T) {
+	sent := make(chan []byte, 2)
+	addr, _ := device(t, func(c net.Conn) {
+		defer c.Close()
+		b := make([]byte, 64)
+		for {
+			n, err := c.Read(b)
+			if err != nil {
+				return
+			}
+			sent <- bytes.Clone(b[:n])
+			_, _ = c.Write(append(bytes.Clone(b[:n]), '!'))
+		}
+	})
+	l := newTCP(t, addr, Options{})
+	frames := l.Trace().Subscribe(t.Context())
+	answer := func(got []byte) ([]byte, int, int, error) {
+		if i := bytes.IndexByte(got, '!'); i >= 0 {
+			return got[i : i+1], i + 1, 0, nil
+		}
+		return nil, 0, 1, nil
+	}
+	for _, ctx := range []context.Context{WithSecret(t.Context(), Span{1, 3}, Span{4, 9}), t.Context()} {
+		if _, err := l.Exchange(ctx, []byte("<pw>x"), time.Minute, answer); err != nil {
+			t.Fatal(err)
+		}
+		if b := <-sent; string(b) != "<pw>x" {
+			t.Errorf("sent %q", b)
+		}
+	}
+	for _, want := range []string{
+		"note opened " + addr, "tx 3c ** ** 3e **", "note 5 bytes came that are not shown: they may be the echo of a secret", "rx 21",
+		"tx 3c 70 77 3e 78", "rx 3c 70 77 3e 78", "rx 21",
+	} {
+		f := <-frames
+		if got := f.Dir.String() + " " + f.Hex() + f.Note; got != want {
+			t.Errorf("the trace has %q, want %q", got, want)
+		}
 	}
 }
 

@@ -25,8 +25,9 @@ type lateness struct {
 
 // Question is one request and what is known of its answer.
 type Question struct {
-	Request []byte // empty only listens
-	Who     string // whom it goes to, for errors: "meter 000012345670"
+	Request []byte      // empty only listens
+	Secret  []link.Span // of Request: what no trace and no error may show
+	Who     string      // whom it goes to, for errors: "meter 000012345670"
 	// Twin is the same for two questions when the answer to the one could be taken for the answer to the other.
 	Twin    string
 	Timeout time.Duration // to the first byte of the answer
@@ -47,7 +48,7 @@ func (t *Talk) Ask(ctx context.Context, q Question) ([]byte, error) {
 	}
 	q.Stats.requests.Add(1)
 	began := time.Now()
-	answer, err := t.Line.Exchange(ctx, q.Request, q.Timeout, q.Answer)
+	answer, err := t.Line.Exchange(link.WithSecret(ctx, q.Secret...), q.Request, q.Timeout, q.Answer)
 	if err != nil {
 		return nil, t.failed(ctx, q, err)
 	}

@@ -26,7 +26,8 @@ type Line struct {
 	Requests [][]byte                     // all that was sent so far
 	Listened int                          // exchanges with an empty request
 
-	got []byte // arrived, and not yet used
+	got    []byte // arrived, and not yet used
+	secret bool   // the last request held a secret
 
 	mu     sync.Mutex
 	coming []arrival // not yet arrived, in the order of time
@@ -59,6 +60,7 @@ func (l *Line) Exchange(ctx context.Context, request []byte, wait time.Duration,
 		if !l.Stream {
 			l.got = nil
 		}
+		l.secret = len(link.SecretOf(ctx)) > 0
 		l.send(request, sent)
 	} else {
 		l.Listened++
@@ -197,9 +199,12 @@ func (l *Line) garbage(cause error) error {
 	g := &link.GarbageError{Got: l.got, N: len(l.got), Err: cause}
 	if cause == nil && l.Stream {
 		g.Got = slices.Clone(l.got)
-		return g
+	} else {
+		l.got = nil
 	}
-	l.got = nil
+	if l.secret {
+		g.Got = nil
+	}
 	if cause != nil { // the line is opened anew: what was on its way is gone
 		l.Down(nil)
 	}

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -51,6 +52,7 @@ func Run(t *testing.T, f Fixture) {
 		{"timeout", timeout},
 		{"garbage", garbage},
 		{"garbage then answer", garbageThenAnswer},
+		{"secret", secret},
 		{"split answer", splitAnswer},
 		{"late answer", lateAnswer},
 		{"out of step", outOfStep},
@@ -202,6 +204,21 @@ func garbage(b *bench) {
 		}
 	})
 	b.works(3)
+}
+
+// secret: what comes after a request with a secret may be its echo, and no error shows it.
+func secret(b *bench) {
+	b.during(b.serve(request(4), request(4)), func() {
+		_, err := b.line.Exchange(link.WithSecret(b.Context(), link.Span{From: 1, To: 2}), request(4), brief, framer(5))
+		var g *link.GarbageError
+		if !errors.As(err, &g) {
+			b.Fatalf("an echo gave %v, want a GarbageError", err)
+		}
+		if g.N != len(request(4)) || g.Got != nil || strings.Contains(err.Error(), "a5") {
+			b.Errorf("an echo was reported as %d bytes % x: %v", g.N, g.Got, err)
+		}
+	})
+	garbage(b)
 }
 
 func garbageThenAnswer(b *bench) {

@@ -6,6 +6,7 @@
 package port
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -37,6 +38,18 @@ type Machine interface {
 	Take(got []byte, quiet bool) (used int, out []Out)
 	// Char is the wire time of one character of what comes; 0 without pacing.
 	Char() time.Duration
+}
+
+// Echo is meters behind a converter that gives back to the master what it sends, as two-wire ones do.
+type Echo struct{ Machine }
+
+// Take implements Machine.
+func (e Echo) Take(got []byte, quiet bool) (used int, out []Out) {
+	used, out = e.Machine.Take(got, quiet)
+	if used > 0 {
+		out = append([]Out{{Bytes: bytes.Clone(got[:used])}}, out...)
+	}
+	return used, out
 }
 
 // quietAfter is how long nothing more may come before the bytes at hand are taken for all.
