@@ -16,6 +16,9 @@ func WriteFile(path string, content []byte, mode os.FileMode) error {
 	dir := filepath.Dir(path)
 	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*")
 	if err != nil {
+		if p := new(os.PathError); errors.As(err, &p) {
+			p.Path = path // the same trouble has the same words every time
+		}
 		return err
 	}
 	_, err = f.Write(content)

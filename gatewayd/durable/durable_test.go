@@ -3,6 +3,7 @@ package durable
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -22,8 +23,9 @@ func TestWriteFile(t *testing.T) {
 			t.Errorf("mode %v, %v", info.Mode(), err)
 		}
 	}
-	if err := WriteFile(filepath.Join(dir, "none", "a"), nil, 0o600); err == nil {
-		t.Error("a folder that is not there is no error")
+	none := filepath.Join(dir, "none", "a")
+	if err := WriteFile(none, nil, 0o600); err == nil || !strings.Contains(err.Error(), none+":") {
+		t.Errorf("a folder that is not there: %v", err)
 	}
 	// A name that cannot be replaced: the file beside it must not stay.
 	if err := os.MkdirAll(filepath.Join(dir, "folder", "full"), 0o700); err != nil {
