@@ -47,6 +47,7 @@ type BlueZ struct {
 	plugged  bool
 	powered  bool
 	discover bool
+	seeker   string // who began to discover
 	monitor  string // who registered one; "" for nobody
 	root     dbus.ObjectPath
 	agent    string
@@ -91,6 +92,9 @@ func (b *BlueZ) Start() error {
 		}
 	}
 	b.mu.Unlock()
+	if err := b.watch(conn); err != nil {
+		return err
+	}
 	for path, exports := range map[dbus.ObjectPath]map[string]any{
 		"/":          {"org.freedesktop.DBus.ObjectManager": tree{b}},
 		"/org/bluez": {"org.bluez.AgentManager1": agents{b}},
@@ -112,6 +116,32 @@ func (b *BlueZ) Start() error {
 		err = errors.New("somebody else is org.bluez")
 	}
 	return err
+}
+
+// watch ends what a client asked for when it leaves the bus, until the connection ends.
+func (b *BlueZ) watch(conn *dbus.Conn) error {
+	if err := conn.AddMatchSignal(dbus.WithMatchInterface("org.freedesktop.DBus"), dbus.WithMatchMember("NameOwnerChanged")); err != nil {
+		return err
+	}
+	signals := make(chan *dbus.Signal, 64)
+	conn.Signal(signals)
+	go func() {
+		for s := range signals { // closed with the connection
+			if len(s.Body) != 3 || s.Body[2] != "" {
+				continue
+			}
+			b.mu.Lock()
+			if b.monitor == s.Body[0] {
+				b.monitor = ""
+			}
+			seeker := b.discover && b.seeker == s.Body[0]
+			b.mu.Unlock()
+			if seeker {
+				b.EndDiscovery()
+			}
+		}
+	}()
+	return nil
 }
 
 // Stop ends bluetoothd.
@@ -300,7 +330,7 @@ func (a adapter) SetDiscoveryFilter(vardict) *dbus.Error {
 }
 
 // StartDiscovery implements org.bluez.Adapter1.
-func (a adapter) StartDiscovery() *dbus.Error {
+func (a adapter) StartDiscovery(sender dbus.Sender) *dbus.Error {
 	b := a.b
 	b.called("StartDiscovery")
 	b.mu.Lock()
@@ -315,7 +345,7 @@ func (a adapter) StartDiscovery() *dbus.Error {
 		b.mu.Unlock()
 		return blueError("InProgress", "Operation already in progress")
 	}
-	b.discover = true
+	b.discover, b.seeker = true, string(sender)
 	if b.faults.RepairedBy == ByScan && b.calls["StartDiscovery"] > 1 {
 		b.faults.Quiet = false
 	}
