@@ -141,7 +141,8 @@ type Decoder struct {
 	seal     *ccm
 	restarts bool
 
-	formats  [len(formatNames)]counter
+	plain    [len(formatNames)]counter // numbers that anybody could have sent: they tell repeats apart, no more
+	sealed   [len(formatNames)]counter // numbers of authentic messages
 	measures []Measure
 }
 
@@ -149,6 +150,13 @@ type Decoder struct {
 type counter struct {
 	known bool
 	last  uint32
+}
+
+// note notes a message's number, and says whether it is the one that was there last.
+func (c *counter) note(n uint32) (repeat bool) {
+	repeat = c.known && c.last == n
+	c.known, c.last = true, n
+	return repeat
 }
 
 // tagLength is that of both encrypted formats.
@@ -199,7 +207,7 @@ func ParseMAC(text string) (mac [6]byte, ok bool) {
 }
 
 // Decode reads one field. Errors wrap ErrUnknown, ErrTruncated, ErrObject, ErrKey or ErrReplay, and there is no value
-// then. What an encrypted frame does to the counters it does only when it is authentic.
+// then. Replays are judged by the numbers of authentic messages alone: nothing that is not encrypted moves them.
 func (d *Decoder) Decode(f Field) (Frame, error) {
 	d.measures = d.measures[:0]
 	format := Recognise(f)
@@ -229,25 +237,30 @@ func (d *Decoder) Decode(f Field) (Frame, error) {
 	return Frame{Format: format, Repeat: repeat, Measures: d.measures}, nil
 }
 
-// count notes a message's number, and says whether it is the one that was there last.
-func (d *Decoder) count(f Format, n uint32) (repeat bool) {
-	c := &d.formats[f]
-	repeat = c.known && c.last == n
-	c.known, c.last = true, n
-	return repeat
-}
+// count notes the number of a message that is not encrypted, and says whether it is the one that was there last.
+func (d *Decoder) count(f Format, n uint32) (repeat bool) { return d.plain[f].note(n) }
 
 // lowRestart is below what a number must be for a restart of the count to be believed.
 const lowRestart = 100
 
-// admit judges the number of an authentic encrypted message before it is counted.
-func (d *Decoder) admit(f Format, n uint32) error {
-	c := d.formats[f]
-	if !c.known || n >= c.last || d.restarts && n < lowRestart {
-		return nil
+// admit judges the number of an authentic encrypted message, notes one that is believed, and says whether it is the one
+// that was there last.
+func (d *Decoder) admit(f Format, n uint32) (repeat bool, err error) {
+	c := &d.sealed[f]
+	if c.known && n < c.last && !(d.restarts && n < lowRestart) {
+		return false, fmt.Errorf("%w: message %d after %d: recorded and sent again by somebody, or the device began to count anew", ErrReplay, n, c.last)
 	}
-	return fmt.Errorf("%w: message %d after %d: recorded and sent again by somebody, or the device began to count anew", ErrReplay, n, c.last)
+	return c.note(n), nil
 }
+
+// SealedFormats are the formats that may be encrypted.
+func SealedFormats() []Format { return []Format{BTHome, MiBeacon} }
+
+// Last gives the number of the last encrypted message of a format that was believed; ok is false before the first.
+func (d *Decoder) Last(f Format) (n uint32, ok bool) { return d.sealed[f].last, d.sealed[f].known }
+
+// Resume goes on behind an encrypted message that another Decoder with this address and key believed last.
+func (d *Decoder) Resume(f Format, n uint32) { d.sealed[f].note(n) }
 
 // tell adds a measure to the frame.
 func (d *Decoder) tell(name string, v field.Value) {

@@ -9,6 +9,7 @@ import (
 
 	"edgegateway/adapters/ble/advert"
 	"edgegateway/adapters/field"
+	sim "edgegateway/testbench/sim/ble"
 )
 
 func bytesOf(t testing.TB, text string) []byte {
@@ -233,7 +234,11 @@ func TestRepeats(t *testing.T) {
 // no counter.
 func TestReplay(t *testing.T) {
 	number := func(n byte) advert.Field {
-		return advert.Field{Source: advert.Service, ID: 0xFCD2, Data: sealBTHome(t, bthomeMAC, bthomeKey, 0x41, []byte{0x01, n}, uint32(n))}
+		sealed, err := sim.SealedBTHome(bthomeMAC, bthomeKey, uint32(n), 0x01, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return advert.Field{Source: advert.Service, ID: 0xFCD2, Data: sealed.Service[0xFCD2]}
 	}
 	battery := func(d *advert.Decoder, n byte) (repeat bool, err error) {
 		got, err := d.Decode(number(n))
@@ -245,6 +250,7 @@ func TestReplay(t *testing.T) {
 	d := decoder(t, bthomeMAC, bthomeKey, false)
 	forged := number(250)
 	forged.Data[1] ^= 1
+	plain := advert.Field{ID: 0xFCD2, Data: bytesOf(t, "40 00 01 01 64")} // anybody can send number 1, or repeat it
 	for i, step := range []struct {
 		n      byte
 		repeat bool
@@ -253,10 +259,29 @@ func TestReplay(t *testing.T) {
 		if _, err := d.Decode(forged); !errors.Is(err, advert.ErrKey) {
 			t.Fatalf("a forged message: %v", err)
 		}
+		if got, err := d.Decode(plain); err != nil || got.Repeat != (i > 0) {
+			t.Fatalf("a plain message: %v, %v", got, err)
+		}
 		repeat, err := battery(d, step.n)
 		if repeat != step.repeat || !errors.Is(err, step.err) {
 			t.Errorf("step %d, message %d: repeat %v, error %v; want %v, %v", i, step.n, repeat, err, step.repeat, step.err)
 		}
+	}
+	// Another decoder that goes on where this one was refuses the same.
+	n, ok := d.Last(advert.BTHome)
+	if !ok || n != 201 {
+		t.Errorf("the last message was %d, %v", n, ok)
+	}
+	d = decoder(t, bthomeMAC, bthomeKey, false)
+	if _, ok := d.Last(advert.BTHome); ok {
+		t.Error("there is a last message before the first")
+	}
+	d.Resume(advert.BTHome, n)
+	if _, err := battery(d, 200); !errors.Is(err, advert.ErrReplay) {
+		t.Errorf("an older message after going on: %v", err)
+	}
+	if repeat, err := battery(d, 201); !repeat || err != nil {
+		t.Errorf("the last message after going on: %v, %v", repeat, err)
 	}
 	// With restarts allowed, a low number is a device that began anew, and a high one behind the last is a replay still.
 	d = decoder(t, bthomeMAC, bthomeKey, true)
@@ -267,6 +292,28 @@ func TestReplay(t *testing.T) {
 		if _, err := battery(d, step.n); !errors.Is(err, step.err) {
 			t.Errorf("with restarts, step %d, message %d: %v, want %v", i, step.n, err, step.err)
 		}
+	}
+}
+
+// TestReplayMiBeacon: the same of MiBeacon, whose devices also tell without encryption that they are there.
+func TestReplayMiBeacon(t *testing.T) {
+	sealed := advert.Field{ID: 0xFE95, Data: bytesOf(t, "5859 9709 66 BC9CE344EF54 01081205 000000 715EBE90")} // number 0x66
+	there := advert.Field{ID: 0xFE95, Data: bytesOf(t, "1058 9709 01 BC9CE344EF54")}
+	d := decoder(t, miMAC, miKey, false)
+	d.Resume(advert.MiBeacon, 0x67)
+	if _, err := d.Decode(there); err != nil {
+		t.Error(err)
+	}
+	if _, err := d.Decode(sealed); !errors.Is(err, advert.ErrReplay) {
+		t.Errorf("an older message: %v", err)
+	}
+	d = decoder(t, miMAC, miKey, false)
+	d.Resume(advert.MiBeacon, 0x65)
+	if _, err := d.Decode(sealed); err != nil {
+		t.Error(err)
+	}
+	if n, ok := d.Last(advert.MiBeacon); !ok || n != 0x66 {
+		t.Errorf("the last message was %d, %v", n, ok)
 	}
 }
 

@@ -128,7 +128,8 @@ var buttons = map[byte]string{0x00: "", 0x01: "press", 0x02: "double_press", 0x0
 
 func (d *Decoder) bthome(data []byte) (repeat bool, err error) {
 	objects, number, counted := data[1:], uint32(0), false
-	if data[0]&bthomeEncrypted != 0 {
+	sealed := data[0]&bthomeEncrypted != 0
+	if sealed {
 		if objects, number, err = d.bthomeOpen(data); err != nil {
 			return false, err
 		}
@@ -157,15 +158,13 @@ func (d *Decoder) bthome(data []byte) (repeat bool, err error) {
 			counted, number = true, uint32(value[0])
 		}
 	}
-	if !counted {
-		return false, nil
+	switch {
+	case sealed:
+		return d.admit(BTHome, number)
+	case counted:
+		return d.count(BTHome, number), nil
 	}
-	if data[0]&bthomeEncrypted != 0 {
-		if err := d.admit(BTHome, number); err != nil {
-			return false, err
-		}
-	}
-	return d.count(BTHome, number), nil
+	return false, nil
 }
 
 // bthomeOpen decrypts: information | sealed objects | counter (4) | authentication field (4). The nonce is the address

@@ -70,9 +70,7 @@ func (d *Decoder) mibeacon(data []byte) (repeat bool, err error) {
 		}
 	}
 	if control&miEncrypted != 0 {
-		if err := d.admit(MiBeacon, number); err != nil {
-			return false, err
-		}
+		return d.admit(MiBeacon, number)
 	}
 	return d.count(MiBeacon, number), nil
 }
