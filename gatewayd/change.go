@@ -369,6 +369,7 @@ func (d *daemon) keep(t *candidate.Trial, report *changeReport, why string) (any
 	if err := d.close(true, text, report); err != nil {
 		return d.giveBack(t, report, "it works, but that it is kept could not be written: "+err.Error())
 	}
+	d.forgetCounts()
 	return report, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -53,6 +54,25 @@ func (r *radio) Stats() link.Stats {
 	s := r.driver.Stats()
 	return link.Stats{Up: s.Listening, LastError: s.Trouble, Exchanges: s.Connects + s.Failures, Timeouts: s.Failures,
 		Garbage: s.Truncated + s.Unknown + s.Key + s.Replayed + s.Odd}
+}
+
+// remember makes a radio go on where the devices' counts stand.
+func (d *daemon) remember(l *line) {
+	if r, ok := l.wire.(*radio); ok {
+		r.driver.Remember(d.counts)
+	}
+}
+
+// forgetCounts forgets how far devices have counted that left the configuration, once it is sure to hold.
+func (d *daemon) forgetCounts() {
+	if d.kept.Trial() != nil {
+		return
+	}
+	c := d.here().config
+	d.counts.Forget(func(name string) bool {
+		named := func(dev config.Device) bool { return dev.Name == name }
+		return slices.ContainsFunc(c.Devices, named) || slices.ContainsFunc(c.Faulty, named)
+	})
 }
 
 // hears says whether anything of a station comes unasked.

@@ -27,6 +27,7 @@ import (
 	"edgegateway/gatewayd/flash"
 	"edgegateway/gatewayd/identity"
 	"edgegateway/gatewayd/machine"
+	"edgegateway/gatewayd/replay"
 	"edgegateway/gatewayd/update"
 	"edgegateway/gatewayd/uplink"
 	"edgegateway/gatewayd/web"
@@ -40,6 +41,7 @@ type daemon struct {
 	since   time.Time
 	clock   *clock.Clock
 	flash   *flash.Meter
+	counts  *replay.Book
 	store   *buffer.Store
 	audit   *audit.Log
 	desk    *command.Desk
@@ -130,6 +132,8 @@ func (c *cli) runDaemon(generation int) error {
 		return err
 	}
 	d.flash = flash.NewMeter(c.state)
+	d.counts = replay.Open(filepath.Join(c.state, "ble-counts.json"), log)
+	d.forgetCounts()
 	if d.store, err = buffer.Open(d.bufferOptions(c, memory.head)); err != nil {
 		return err
 	}
@@ -164,6 +168,7 @@ func (c *cli) runDaemon(generation int) error {
 	storage.run("the clock", d.clock.Run)
 	storage.run("the buffer", d.store.Run)
 	storage.run("the flash's meter", d.flash.Run)
+	storage.run("the numbers of encrypted bluetooth messages", d.counts.Run)
 	for _, p := range platforms {
 		d.uplinks.begin(p.Name, "the uplink to "+p.Name, p.uplink.Run)
 	}
@@ -270,6 +275,7 @@ func (d *daemon) loopOptions(l *line) collect.Options {
 	if l.listener != nil {
 		o.Listen = l.listener.Listen
 	}
+	d.remember(l)
 	return o
 }
 

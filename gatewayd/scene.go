@@ -159,6 +159,7 @@ func (d *daemon) reload(next *site) ([]string, error) {
 	}
 	platforms, err := d.reloadPlatforms(before, next, gone+len(fresh) > 0, &names)
 	d.scene.Store(&scene{next, platforms, d.hash()})
+	d.forgetCounts()
 	for _, l := range next.lines {
 		if fresh[l.Name] {
 			d.lines.begin(l.Name, "the loop of line "+l.Name, l.run)

@@ -51,6 +51,7 @@ type Driver struct {
 	live      atomic.Pointer[session] // while Listen runs and BlueZ is there
 	listening atomic.Bool             // Listen was called before: somebody keeps the radio going
 	stats     stats
+	counters  Counters // nil for none
 
 	mu       sync.Mutex
 	stations map[string]*Station // by address

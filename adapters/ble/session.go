@@ -255,6 +255,7 @@ func (s *session) loadKey(st *Station) {
 	}
 	if decoder, err := advert.NewDecoder(st.mac, key, st.quirks.restarts); err == nil {
 		st.decoder, st.key = decoder, key
+		st.resume()
 	}
 }
 

@@ -27,6 +27,7 @@ type Station struct {
 	// Below: for the goroutine of Listen only.
 	decoder *advert.Decoder
 	key     []byte // that the decoder has
+	sealed  string // the seal of what it decrypts; "" where nobody keeps the numbers
 	seen    []seen // what each kind of field said last
 
 	mu    sync.Mutex
@@ -116,6 +117,7 @@ func (s *Station) advertised(fields []advert.Field, rssi *int16) (records []fiel
 			continue
 		}
 		understood = true
+		s.note(frame.Format)
 		s.met(frame)
 		if frame.Repeat {
 			continue

@@ -40,6 +40,7 @@ var mayImport = []struct {
 	{"gatewayd/flash", nil},
 	{"gatewayd/clock", []string{"adapters/field", "gatewayd/durable"}},
 	{"gatewayd/durable", nil},
+	{"gatewayd/replay", []string{"adapters/ble", "gatewayd/durable"}},
 	{"gatewayd/machine", []string{"adapters/field", "systemd", "gatewayd/command", "gatewayd/durable"}},
 	{"gatewayd/update", []string{"adapters/field", "gatewayd/command", "gatewayd/durable"}},
 	{"gatewayd/identity", []string{"adapters/field", "gatewayd/command", "gatewayd/durable"}},
