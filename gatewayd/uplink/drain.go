@@ -159,13 +159,15 @@ func (s *session) reap(now time.Time) error {
 	return nil
 }
 
-// settle tells the source that the batch has arrived, and gives up the records that this proves to be poison.
+// settle tells the source that the batch has arrived. Suspects that were held back for it are offered again: it was out
+// alone with them.
 func (s *session) settle(b *buffer.Batch) {
 	s.acked += uint64(len(b.Records))
-	guilty := s.u.trial.acked(b)
+	again := s.u.trial.acked(b)
 	s.u.opts.Source.Ack(b)
-	for _, g := range guilty {
-		s.reject(g, "the broker closes the connection over this record, and takes the next one")
+	if again {
+		s.u.opts.Source.Rewind()
+		s.awake = true
 	}
 }
 
@@ -206,15 +208,16 @@ func (s *session) fill(now time.Time) error {
 		if b == nil {
 			return nil
 		}
-		if held, refused := s.u.trial.hold(b); held {
-			if refused {
-				s.u.tell("config", s.server.url+" closes the connection over every record of class "+b.Class.String()+
-					": nothing is given up; check the broker's access list and its limits")
+		switch s.u.trial.judge(b) {
+		case leaves:
+			if err := s.send(b); err != nil {
+				return err
 			}
-			continue
-		}
-		if err := s.send(b); err != nil {
-			return err
+		case isTheEnd:
+			s.u.tell("config", s.server.url+" closes the connection over every record of class "+b.Class.String()+
+				": nothing is given up; check the broker's access list and its limits")
+		case isGuilty:
+			s.reject(b, "the broker closes the connection over this record, and takes others before and after")
 		}
 	}
 	return nil

@@ -10,18 +10,25 @@ import (
 //
 // A connection that the peer closes is a strike against the batch at the head of what was in flight. Three strikes in
 // a row, and that batch's records leave alone, one at a time with nothing else in flight. A record over which the
-// connection dies twice more is held back; the next record of its class that the broker does acknowledge proves that
-// the fault is the record's, and only then it is given up. So neither a weak link nor a broker that refuses everything
-// (no permission for a topic) costs a record.
+// connection dies twice more is held back until the broker acknowledges another of its class. Then the broker takes
+// what we say, and the record leaves once more: if the connection dies over it again, the fault is the record's, and
+// only then it is given up. So neither a weak link nor a broker that refuses everything (no permission for a topic, a
+// store that is full), now or for a while, costs a record.
 type trial struct {
 	head    recordKey // at the head when the peer last closed
 	strikes int
 
-	active bool
-	class  field.Class
-	upto   uint64 // last sequence number of the suspect batch
-	killed map[uint64]int
-	held   []*buffer.Batch // out, not published; of this session
+	active   bool
+	class    field.Class
+	upto     uint64             // last sequence number of the suspect batch
+	suspects map[uint64]suspect // by sequence number
+	held     []uint64           // out, not published; of this session
+}
+
+// suspect is a record over which connections died.
+type suspect struct {
+	kills int
+	last  bool // the broker has taken another since: the next kill proves it guilty
 }
 
 const (
@@ -49,7 +56,9 @@ func (t *trial) sessionEnded(head *buffer.Batch, byPeer bool) {
 	key := keyOf(head)
 	if t.active {
 		if key.class == t.class {
-			t.killed[key.seq]++
+			who := t.suspects[key.seq]
+			who.kills++
+			t.suspects[key.seq] = who
 		}
 		return
 	}
@@ -67,34 +76,56 @@ func (t *trial) suspect(b *buffer.Batch) {
 	t.active = true
 	t.class = b.Class
 	t.upto = b.Records[len(b.Records)-1].Seq
-	t.killed = make(map[uint64]int)
+	t.suspects = make(map[uint64]suspect)
 }
 
-// hold says that the record has killed often enough: it stays out, unpublished. refused says that this is the one too
-// many: the broker takes nothing of this class, and the records are not to blame.
-func (t *trial) hold(b *buffer.Batch) (held, refused bool) {
-	if !t.active || b.Class != t.class || t.killed[b.Records[0].Seq] < killsToHold {
-		return false, false
+// judgement is what becomes of a record that is about to leave.
+type judgement uint8
+
+const (
+	leaves   judgement = iota
+	isHeld             // it has killed often enough: it stays out, unpublished
+	isTheEnd           // so does it, and it is one too many: the broker takes nothing of this class, and no record is to blame
+	isGuilty           // it is given up
+)
+
+func (t *trial) judge(b *buffer.Batch) judgement {
+	seq := b.Records[0].Seq
+	who := t.suspects[seq]
+	switch {
+	case !t.active || b.Class != t.class || who.kills < killsToHold || who.last && who.kills == killsToHold:
+		return leaves
+	case who.last:
+		delete(t.suspects, seq)
+		return isGuilty
 	}
-	t.held = append(t.held, b)
+	t.held = append(t.held, seq)
 	if len(t.held) < maxHeld {
-		return true, false
+		return isHeld
 	}
-	clear(t.killed)
-	return true, true
+	clear(t.suspects)
+	return isTheEnd
 }
 
-// acked takes in that the broker has the batch, and gives back those that are proved guilty by it.
-func (t *trial) acked(b *buffer.Batch) (guilty []*buffer.Batch) {
+// acked takes in that the broker has the batch. again says that it is time for the records that were held back: they are
+// to be offered again.
+func (t *trial) acked(b *buffer.Batch) (again bool) {
 	if keyOf(b) == t.head {
 		t.strikes = 0
 	}
 	if !t.active || b.Class != t.class {
-		return nil
+		return false
 	}
-	guilty, t.held = t.held, nil
-	if last := b.Records[len(b.Records)-1].Seq; last >= t.upto {
+	delete(t.suspects, b.Records[0].Seq)
+	if len(t.held) > 0 {
+		for _, seq := range t.held {
+			t.suspects[seq] = suspect{t.suspects[seq].kills, true}
+		}
+		t.held = nil
+		return true
+	}
+	if b.Records[len(b.Records)-1].Seq >= t.upto {
 		t.active, t.strikes = false, 0
 	}
-	return guilty
+	return false
 }

@@ -387,6 +387,29 @@ func TestClosesOnEverything(t *testing.T) {
 	}
 }
 
+// TestClosesOnEverythingForAWhile: permission comes late, or a broker's store was full for some minutes. What it closed
+// the connection over before is taken then, and none may be given up.
+func TestClosesOnEverythingForAWhile(t *testing.T) {
+	t.Parallel()
+	for _, while := range []int{6, 9, 30} { // held back are then one record, three, and five after eight were
+		b := newFakeBroker(t, nil)
+		b.behave = func(session int, p *packets.PublishPacket) verdict {
+			if session <= while && p.TopicName == "gw/gw1/data" {
+				return hangUp
+			}
+			return accept
+		}
+		b.serve()
+		src := newMemSource()
+		src.put(buffer.Backlog, readings(1, 300)...)
+		start(t, src, []string{b.url()})
+		waitFor(t, "the end of it", func() bool { return len(src.ackedReadings())+len(src.rejectedRecords()) == 300 })
+		if got := src.rejectedRecords(); len(got) > 0 {
+			t.Errorf("refused for %d sessions: given up: %v", while, got)
+		}
+	}
+}
+
 func TestTakeoverIsTold(t *testing.T) {
 	t.Parallel()
 	b := newFakeBroker(t, nil)
