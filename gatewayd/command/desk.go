@@ -45,7 +45,9 @@ type Desk struct {
 	lanes     map[string]*lane
 	jobs      map[key]context.CancelCauseFunc
 	strangers limiter
+	repeats   limiter
 	ctx       context.Context // of what runs; nil until Run, and after it
+	ended     bool            // Run does: nothing is begun any more
 	wait      sync.WaitGroup
 }
 
@@ -163,28 +165,40 @@ func (d *Desk) Run(ctx context.Context) error {
 	}
 	<-ctx.Done()
 	d.mu.Lock()
-	d.ctx = nil
+	d.ctx, d.ended = nil, true
 	d.mu.Unlock()
 	d.wait.Wait()
 	d.dismiss(context.WithoutCancel(ctx))
 	return nil
 }
 
-// dismiss answers what was never begun.
+// dismiss answers what was never begun. Platforms are connected still, and requests may come meanwhile: see enqueue.
 func (d *Desk) dismiss(ctx context.Context) {
+	var waiting []*job
+	d.mu.Lock()
 	for _, l := range d.lanes {
-		for _, j := range l.queue {
-			d.finish(ctx, j.entry, d.o.Table.answer(j.request, nil, &Error{Failed, "not begun: the gateway was stopped while this waited for its turn"}))
-		}
+		waiting = append(waiting, l.queue...)
 		l.queue = nil
 	}
+	d.mu.Unlock()
+	for _, j := range waiting {
+		d.notBegun(ctx, j)
+	}
+}
+
+func (d *Desk) notBegun(ctx context.Context, j *job) {
+	d.finish(ctx, j.entry, d.o.Table.answer(j.request, nil, &Error{Failed, "not begun: the gateway was stopped while this waited for its turn"}))
 }
 
 // settle answers a command of an earlier run.
 func (d *Desk) settle(ctx context.Context, s *seen) {
-	e := s.entry
-	if s.reply != nil { // it ended; whether the reply was stored is not known
-		d.tell(ctx, e, *s.reply)
+	d.mu.Lock()
+	e, ended := s.entry, s.reply
+	d.mu.Unlock()
+	if ended != nil {
+		if e.Kind != audit.Told { // whether the reply was stored is not known
+			d.tell(ctx, e, *ended)
+		}
 		return
 	}
 	var reply *Reply
@@ -217,7 +231,7 @@ func (d *Desk) Take(ctx context.Context, platform string, unsignedVerbs []string
 		return
 	}
 	if v.err == nil {
-		v.err = d.enqueue(r, v, &e)
+		v.err = d.enqueue(ctx, r, v, &e)
 	}
 	if v.err != nil {
 		d.refuse(ctx, r, v, e)
@@ -249,7 +263,8 @@ func entryOf(r Request, operator, platform string) audit.Entry {
 
 // answerAgain answers a request whose id was seen before with the first answer. While that is still to come it says
 // nothing to the platform that will get it: a broker sends again what it has no acknowledgement for, as after a drill that
-// cut the link. Another platform waits for its turn. Nothing is said to one that the broker keeps and sends at each connect.
+// cut the link. Another platform waits for its turn. Nothing is said to one that the broker keeps and sends at each connect,
+// nor to very many: whoever has seen a command can send it again.
 func (d *Desk) answerAgain(ctx context.Context, r Request, e audit.Entry) bool {
 	d.mu.Lock()
 	s := d.seen[key{e.Operator, e.ID}]
@@ -259,12 +274,10 @@ func (d *Desk) answerAgain(ctx context.Context, r Request, e audit.Entry) bool {
 	} else if s != nil && !r.Retained {
 		s.wait(repeat{r, e})
 	}
+	silent := r.Retained || first == nil || !d.repeats.take(time.Now())
 	d.mu.Unlock()
-	if s == nil {
-		return false
-	}
-	if r.Retained || first == nil {
-		return true
+	if s == nil || silent {
+		return s != nil
 	}
 	again := d.o.Table.answer(r, nil, &Error{Repeated, fmt.Sprintf("this id was given before; the answer was %s: %s", first.Code, first.Text)})
 	again.Result = first.Result
@@ -286,8 +299,10 @@ func (s *seen) wait(r repeat) {
 // refuse answers a request that is not run. Strangers are answered as long as they are few: what anybody can send must
 // fill neither the flash nor the line.
 func (d *Desk) refuse(ctx context.Context, r Request, v verdict, e audit.Entry) {
+	r.ID, r.Verb = cut(r.ID, maxEcho), cut(r.Verb, maxEcho)
 	reply := d.o.Table.answer(r, nil, v.err)
 	if !v.authentic {
+		reply.Text = cut(reply.Text, maxEvent)
 		d.mu.Lock()
 		ok := d.strangers.take(time.Now())
 		d.mu.Unlock()
@@ -318,6 +333,7 @@ func (d *Desk) send(ctx context.Context, e audit.Entry, reply *Reply, remember b
 	}
 	if remember && reply != nil {
 		d.mu.Lock()
+		d.forget(manySeen)
 		d.remember(noted)
 		d.mu.Unlock()
 	}

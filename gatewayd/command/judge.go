@@ -104,6 +104,8 @@ func (d *Desk) fresh(v verdict, r *Request, now int64, believed bool) verdict {
 		return v.refuse(Invalid, "the command was issued in the future, at %s; here it is %s: a clock is wrong", utc(r.Issued), utc(now))
 	case expires.Sub(time.UnixMilli(now)) > longest:
 		return v.refuse(Invalid, "the command expires at %s, which is too far away: at most %s from now", utc(r.Expires), longest)
+	case expires.Sub(time.UnixMilli(r.Issued)) > longest: // one that was refused for it before may be forgotten by now
+		return v.refuse(Invalid, "the command is valid from %s until %s, which is too long: at most %s", utc(r.Issued), utc(r.Expires), longest)
 	}
 	return v
 }

@@ -51,7 +51,7 @@ func (d *Desk) startLane(l *lane) {
 }
 
 // enqueue notes a request that may be run, and puts it into its lane. The error says why not.
-func (d *Desk) enqueue(r Request, v verdict, e *audit.Entry) *Error {
+func (d *Desk) enqueue(ctx context.Context, r Request, v verdict, e *audit.Entry) *Error {
 	d.mu.Lock()
 	l := d.lane(v.operator)
 	full := len(l.queue) >= maxQueue || v.verb.Long && l.long+l.longWaiting() >= maxLong
@@ -81,11 +81,18 @@ func (d *Desk) enqueue(r Request, v verdict, e *audit.Entry) *Error {
 		return &Error{code, fmt.Sprintf("not run: %s", err)}
 	}
 	*e = noted
+	j := &job{request: r, verb: v.verb, entry: noted, arrived: time.Now()}
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	d.forget(manySeen)
-	d.seen[key{e.Operator, e.ID}] = &seen{entry: noted, expires: r.Expires}
-	l.add(&job{request: r, verb: v.verb, entry: noted, arrived: time.Now()})
+	d.seen[key{e.Operator, e.ID}] = &seen{entry: noted, expires: noted.Expires}
+	ended := d.ended
+	if !ended {
+		l.add(j)
+	}
+	d.mu.Unlock()
+	if ended {
+		d.notBegun(ctx, j)
+	}
 	return nil
 }
 
@@ -115,19 +122,18 @@ func (l *lane) add(j *job) {
 // manySeen is how many commands are remembered before those that expired are looked for.
 const manySeen = 500
 
-// forget drops what expired long ago, once there are many: were it sent again, it would be refused as expired. The lock
-// is held, or nobody else knows the desk yet.
+// forget drops what expired long ago, once there are many: were it sent again, it would be refused as expired. What only
+// looked and anybody can send is dropped too. The lock is held, or nobody else knows the desk yet.
 func (d *Desk) forget(many int) {
 	const keep = time.Hour
 	if len(d.seen) < many {
 		return
 	}
 	now, believed := d.o.Clock()
-	if !believed {
-		return // a clock that is ahead would have us forget what can still be sent again
-	}
 	for k, s := range d.seen {
-		if s.entry.Kind == audit.Told && max(s.expires, s.entry.T)+keep.Milliseconds() < now {
+		// A clock that is ahead would have us forget what can still be sent again.
+		expired := believed && max(s.expires, s.entry.T)+keep.Milliseconds() < now
+		if s.entry.Kind == audit.Told && (expired || d.quiet(s.entry)) {
 			delete(d.seen, k)
 		}
 	}

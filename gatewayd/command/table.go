@@ -73,7 +73,7 @@ func (t *Table) answer(r Request, result any, err error) Reply {
 		}
 	}
 	if err != nil {
-		reply.Code, reply.Text = codeOf(err), err.Error()
+		reply.Code, reply.Text = codeOf(err), cut(err.Error(), maxText)
 	}
 	reply.T = t.now()
 	return reply

@@ -36,6 +36,13 @@ const maxReply = 90 << 10
 // keptReply bounds what the audit log keeps of one.
 const keptReply = 4 << 10
 
+// Bounds of texts, in bytes. What is refused comes back in the words of the refusal, however long it was.
+const (
+	maxText  = 12 << 10 // of a reply
+	maxEvent = 500      // of an event, and of what is said to strangers: the audit log keeps it
+	maxEcho  = 4 * maxID
+)
+
 // encode writes a reply, without its result where that is too long.
 func encode(r Reply) []byte {
 	b, err := json.Marshal(r)
@@ -50,28 +57,34 @@ func encode(r Reply) []byte {
 	return b
 }
 
-// finish notes how a command ended and tells it.
+// finish notes how a command ended and tells it; the first to say so is who is believed. It is on flash before it is told,
+// of one that only looked too: else a power cut could have another answer follow the one that left.
 func (d *Desk) finish(ctx context.Context, e audit.Entry, r Reply) {
 	text := encode(r)
-	e.Kind, e.Code, e.Text, e.Args, e.Reply = audit.Done, string(r.Code), r.Text, nil, nil
+	kept := r
+	if len(text) > keptReply {
+		kept.Result, kept.Text = json.RawMessage("{}"), r.Text+" (its result was too long to be kept)"
+	}
+	d.mu.Lock()
+	s := d.seen[key{e.Operator, e.ID}]
+	if s != nil && s.reply != nil {
+		d.mu.Unlock()
+		return
+	}
+	if s != nil {
+		s.reply, s.entry.Kind = &kept, audit.Done
+	}
+	d.mu.Unlock()
+	e.Kind, e.Code, e.Text, e.Args, e.Reply = audit.Done, string(r.Code), kept.Text, nil, nil
 	if len(text) <= keptReply {
 		e.Reply = text
 		e.Text = "" // it stands in the reply
 	}
-	noted, err := d.note(e, d.moves(e.Verb))
+	noted, err := d.note(e, true)
 	if err != nil {
 		d.o.Log.Error("how a command ended is not in the audit log", "id", e.ID, "error", err)
 		noted = e
 	}
-	d.mu.Lock()
-	if s := d.seen[key{e.Operator, e.ID}]; s != nil {
-		kept := r
-		if len(text) > keptReply {
-			kept.Result, kept.Text = json.RawMessage("{}"), r.Text+" (its result was too long to be kept)"
-		}
-		s.reply, s.entry.Kind = &kept, audit.Done
-	}
-	d.mu.Unlock()
 	d.tellText(ctx, noted, r, text)
 }
 
@@ -110,10 +123,7 @@ func eventOf(e audit.Entry) field.Event {
 	if e.Text != "" {
 		text += ": " + e.Text
 	}
-	if len(text) > 500 {
-		text = strings.ToValidUTF8(text[:500], "") + "…"
-	}
-	event := field.Event{Kind: "command", Subject: e.Verb, Text: text}
+	event := field.Event{Kind: "command", Subject: e.Verb, Text: cut(text, maxEvent)}
 	for _, m := range []struct{ name, value string }{{"id", e.ID}, {"operator", e.Operator}, {"code", e.Code}} {
 		if m.value != "" {
 			event.More = append(event.More, field.Member{Name: m.name, Value: field.Text(m.value)})
@@ -123,6 +133,14 @@ func eventOf(e audit.Entry) field.Event {
 		event.More = append(event.More, field.Member{Name: "audit_n", Value: field.Uint(e.N)}, field.Member{Name: "audit_hash", Value: field.Text(e.Hash)})
 	}
 	return event
+}
+
+// cut shortens a text to so many bytes and a mark.
+func cut(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "…"
 }
 
 func orUnreadable(verb string) string {

@@ -1,0 +1,81 @@
+package command_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+
+	"edgegateway/gatewayd/audit"
+	"edgegateway/gatewayd/command"
+)
+
+// TestWhatComesAtTheEndIsAnswered: platforms are connected still when the desk has ended.
+func TestWhatComesAtTheEndIsAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(t)
+		o.stop()
+		<-o.done
+		o.give(o.sign("control-room", request("1", "write")))
+		o.give(o.sign("guest", request("2", "status")))
+		want(t, "after the end", o.took(), "1 failed", "2 failed")
+		o.close()
+		o.open()
+		synctest.Wait()
+		want(t, "after the next start", o.took())
+		want(t, "what was done", o.did())
+		o.close()
+	})
+}
+
+// TestAnAnswerThatComesTwoWaysIsGivenOnce: a trial can end while the desk still goes through what the last run left.
+func TestAnAnswerThatComesTwoWaysIsGivenOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(t)
+		o.close()
+		log, _, _, err := audit.Open(o.dir, audit.Options{Now: now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := log.Append(audit.Entry{Kind: audit.Taken, Operator: "control-room", ID: "trial", Verb: "write"}, true); err != nil {
+			t.Fatal(err)
+		}
+		log.Close()
+		o.resolve = func(e audit.Entry) (*command.Reply, bool) {
+			o.desk.Complete(t.Context(), e.Operator, e.ID, "kept", nil)
+			return &command.Reply{V: 1, Gateway: "gw1", Code: command.OK, Result: json.RawMessage("{}")}, false
+		}
+		o.open()
+		synctest.Wait()
+		want(t, "answers", o.took(), "trial ok")
+		o.close()
+	})
+}
+
+// TestALookIsOnFlashBeforeItIsTold holds that how a command ended is synced before its reply is stored, also where it
+// only looked: else a power cut leaves a command that was taken, and a second answer, "outcome unknown", follows.
+func TestALookIsOnFlashBeforeItIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(t)
+		o.close()
+		// What takes every line and cannot be synced.
+		names, err := filepath.Glob(filepath.Join(o.dir, "audit-*.log"))
+		if err != nil || len(names) != 1 {
+			t.Fatal(names, err)
+		}
+		if err := os.Remove(names[0]); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(os.DevNull, names[0]); err != nil {
+			t.Fatal(err)
+		}
+		o.open()
+		defer o.close()
+		o.give(o.sign("control-room", request("1", "status")))
+		want(t, "the answer", o.took(), "1 ok")
+		if _, err := o.log.Append(audit.Entry{Kind: audit.Note}, false); err == nil {
+			t.Error("nothing had to be synced")
+		}
+	})
+}
