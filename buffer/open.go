@@ -228,7 +228,10 @@ func (s *Store) attach(f *flash, m meta, aside wreck) error {
 
 	epoch := m.Epoch
 	if fresh {
-		epoch = s.lastEpoch() + 1
+		if last := s.lastEpoch(); last == 0 || last != s.w.vacant {
+			s.w.vacant = last + 1
+		}
+		epoch = s.w.vacant
 	} else if s.w.ident.Epoch > epoch {
 		epoch = s.w.ident.Epoch
 	} else if s.w.ident.Epoch < epoch {
@@ -269,7 +272,7 @@ func (s *Store) attach(f *flash, m meta, aside wreck) error {
 		s.takeIn(x, names)
 	}
 	s.flash, s.usable, s.trouble, s.cause = f, true, "", Evicted
-	s.w.attached = true
+	s.w.attached, s.w.vacant = true, 0
 	for _, d := range s.dests {
 		d.wake()
 	}

@@ -242,3 +242,31 @@ func TestAStoreThatWasOnlyKilledIsKept(t *testing.T) {
 		t.Errorf("%d readings came back, of 100", n)
 	}
 }
+
+// TestAnEpochBeginsOnce: a damaged store was set aside, and the disk has room to open a new one and none to begin it,
+// for as many attempts as there are.
+func TestAnEpochBeginsOnce(t *testing.T) {
+	o := testOptions(t.TempDir(), "a")
+	r := idle(t, o)
+	o.Dir = r.cut()
+	corrupt(t, o.Dir, "MANIFEST")
+	o.Reserve = 1 << 60
+	r = idle(t, o)
+	again := func() { r.w.retryAt = time.Time{}; r.heal(time.Now()) }
+	for range 5 {
+		again()
+	}
+	if st := r.Stats(); st.Durable || st.Epoch != 2 || len(r.w.ident.Before) != 1 {
+		t.Fatalf("%+v\n%+v", st, r.w.ident)
+	}
+	r.opt.Reserve = 1 << 20
+	again()
+	if st := r.Stats(); !st.Durable || st.Epoch != 2 {
+		t.Fatalf("%+v", st)
+	}
+	for _, e := range drain(r.cursor("a"), Events) {
+		if m := e.Event.More; e.Event.Kind == "skip" && m[2].Value.Bits() != 1 {
+			t.Errorf("%s, of epoch %d", e.Event.Text, m[2].Value.Bits())
+		}
+	}
+}

@@ -16,6 +16,7 @@ type writer struct {
 	ident      identity
 	identified bool                          // ident was read or made
 	begun      uint32                        // epoch that the leases were begun in; 0 before
+	vacant     uint32                        // epoch that was begun for a store that could not be begun yet; 0 for none
 	attached   bool                          // a store on flash was open once
 	chains     [len(field.Classes)]uint64    // where the blocks ended that were found on flash
 	gone       [len(field.Classes)][]stretch // what should have been there and was not
