@@ -101,3 +101,43 @@ func memoryOf(t *testing.T, dir string) {
 		fmt.Printf("anonymous=%d\n", kib<<10)
 	}
 }
+
+// TestTakingBackThinnedReadingsTakesLittleMemory: between two readings that are left are hundreds of numbers of those
+// that went.
+func TestTakingBackThinnedReadingsTakesLittleMemory(t *testing.T) {
+	o := testOptions(t.TempDir(), "a")
+	o.HeadLimit = 1 << 20
+	r := idle(t, o)
+	g := meter("feeder-1")
+	const n, apart = 100, 900
+	var found []rest
+	for i := range n {
+		rec := reading(g, i)
+		rec.Seq = uint64(1 + i*apart)
+		found = append(found, rest{epoch: 7, record: rec})
+	}
+	most := 0
+	err := r.retakeAll(found, tallies{}, func(*rest) bool {
+		most = max(most, len(r.streams[field.Readings].head.entries))
+		return true
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if limit := int(o.HeadLimit/4/new(entry).weight()) + apart; most > limit {
+		t.Errorf("%d entries for %d readings; %d are what a quarter of the head takes", most, n, limit)
+	}
+	if err := r.stow(); err != nil {
+		t.Fatal(err)
+	}
+	got := drain(r.cursor("a"), Backlog)
+	for i, rec := range got {
+		if rec.Seq != found[i].record.Seq {
+			t.Fatalf("number %d for %d", rec.Seq, found[i].record.Seq)
+		}
+	}
+	if len(got) != n {
+		t.Errorf("%d came back, of %d", len(got), n)
+	}
+	r.balanced()
+}

@@ -115,21 +115,15 @@ func (s *Store) adoptFrom(ctx context.Context, folder string, saved tallies, rem
 	n := 0
 	r, err := openRelic(folder)
 	if err == nil {
+		var hint *bucket
 		err = r.each(ctx, func(found []rest) error {
-			s.mu.Lock()
-			var hint *bucket
-			for i := range found {
-				if s.absent(&found[i], &hint) {
-					s.retake(&found[i], saved)
-					n++
+			return s.retakeAll(found, saved, func(f *rest) bool {
+				if !s.absent(f, &hint) {
+					return false
 				}
-			}
-			heavy := s.weight > s.opt.HeadLimit/4
-			s.mu.Unlock()
-			if heavy {
-				return s.stow()
-			}
-			return nil
+				n++
+				return true
+			})
 		})
 		err = errors.Join(err, s.stow())
 	} else if errors.Is(err, errNoRelic) {

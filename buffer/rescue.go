@@ -81,16 +81,7 @@ func (s *Store) salvage(ctx context.Context, folder string, saved tallies) (Surv
 	}
 	r.recall()
 	err = r.each(ctx, func(found []rest) error {
-		s.mu.Lock()
-		for i := range found {
-			s.retake(&found[i], saved)
-		}
-		heavy := s.weight > s.opt.HeadLimit/4
-		s.mu.Unlock()
-		if heavy {
-			return s.stow()
-		}
-		return nil
+		return s.retakeAll(found, saved, func(*rest) bool { return true })
 	})
 	if e := s.stow(); err == nil {
 		err = e
@@ -117,6 +108,34 @@ func (s *Store) stow() error {
 		return fmt.Errorf("the store has reached its limit of %d MiB", s.opt.Limit>>20)
 	}
 	return nil
+}
+
+// retakeAll takes those records that are wanted, and seals whenever they are many.
+func (s *Store) retakeAll(found []rest, saved tallies, wanted func(*rest) bool) error {
+	for i := range found {
+		s.mu.Lock()
+		if wanted(&found[i]) {
+			s.retake(&found[i], saved)
+		}
+		heavy := s.heavy()
+		s.mu.Unlock()
+		if heavy {
+			if err := s.stow(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// heavy says that what was taken back should be sealed before more is. The holes between records take memory, too: of
+// readings that were thinned out there are hundreds for each.
+func (s *Store) heavy() bool {
+	entries := 0
+	for _, st := range s.streams {
+		entries += len(st.head.entries)
+	}
+	return max(s.weight, int64(entries)*new(entry).weight()) > s.opt.HeadLimit/4
 }
 
 // retake takes a record under the number that it has. Numbers between it and the one before count as records that have
