@@ -16,7 +16,8 @@ import (
 )
 
 const (
-	dialTimeout = 5 * time.Second  // of the TCP connection: SYN, and two repeats of it
+	dialTimeout = 5 * time.Second  // of the TCP connection: SYN, and two repeats of it, and of the name before it
+	nameTimeout = 2 * time.Second  // for the answer of one name server, before the next one is asked
 	userTimeout = 20 * time.Second // for which the kernel may hold data that the peer does not acknowledge
 )
 
@@ -126,7 +127,7 @@ func (e *fileError) Unwrap() error { return e.err }
 // dial opens the way to a broker: TCP with bounded patience, then TLS when the URL asks for it. It goes where the URL
 // says: proxies from the environment are not followed. The second connection is the socket below the first.
 func dial(ctx context.Context, s server, c credentials) (conn, socket net.Conn, err error) {
-	d := net.Dialer{Timeout: dialTimeout}
+	d := net.Dialer{Timeout: dialTimeout, Resolver: names(new(net.Dialer).DialContext)}
 	socket, err = d.DialContext(ctx, "tcp", s.addr)
 	if err != nil {
 		return nil, nil, err
@@ -149,6 +150,28 @@ func dial(ctx context.Context, s server, c credentials) (conn, socket net.Conn, 
 		return nil, nil, err
 	}
 	return secure, socket, nil
+}
+
+// names asks the name servers of the system, by way of dial. The resolver itself gives each of them 5 s: with the first
+// one dead, the attempt would be over before the second was ever asked.
+func names(dial func(ctx context.Context, network, address string) (net.Conn, error)) *net.Resolver {
+	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := dial(ctx, network, address)
+		if udp, ok := c.(*net.UDPConn); ok {
+			return impatient{udp}, err
+		}
+		return c, err
+	}}
+}
+
+// impatient is a way to a name server whose answer is not waited for longer than nameTimeout.
+type impatient struct{ *net.UDPConn }
+
+func (c impatient) SetDeadline(t time.Time) error {
+	if soon := time.Now().Add(nameTimeout); soon.Before(t) {
+		t = soon
+	}
+	return c.UDPConn.SetDeadline(t)
 }
 
 // setUserTimeout bounds how long the kernel waits for TCP acknowledgements: without it a dead peer is noticed after a
