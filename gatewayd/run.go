@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -65,7 +67,8 @@ type daemon struct {
 type platform struct {
 	config.Platform
 	uplink  *uplink.Uplink
-	secrets string // a digest of the files that it takes its secrets from
+	secrets string                            // a digest of the files that it takes its secrets from
+	shown   *atomic.Pointer[x509.Certificate] // of the identity, at the last try to connect; of nil before
 }
 
 // runDaemon is `gatewayd run`: it reads from top to bottom in the order in which things start, and stops in the
@@ -254,8 +257,13 @@ func (d *daemon) newPlatform(site *site, p config.Platform) (*platform, error) {
 		Secret: d.credential(p.Secret), CA: d.credential(p.CA), Cert: d.credential(p.Cert), Key: d.credential(p.Key),
 		Dialect: words, Source: cursor, Command: d.commanded(p, words), Event: d.event, Log: d.log,
 	}
+	shown := new(atomic.Pointer[x509.Certificate])
 	if p.Identity {
-		o.Identity = d.self.Certificate
+		o.Identity = func() (tls.Certificate, error) {
+			own, err := d.self.Certificate()
+			shown.Store(own.Leaf)
+			return own, err
+		}
 		if o.CA == "" {
 			o.CA = d.self.CA()
 		}
@@ -264,7 +272,7 @@ func (d *daemon) newPlatform(site *site, p config.Platform) (*platform, error) {
 	if err != nil {
 		return nil, fmt.Errorf("platform %s: %w", p.Name, err)
 	}
-	return &platform{p, up, d.digest(p)}, nil
+	return &platform{p, up, d.digest(p), shown}, nil
 }
 
 func (d *daemon) loopOptions(l *line) collect.Options {

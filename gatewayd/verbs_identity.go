@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -24,13 +25,14 @@ func identityFolder(state string) string { return filepath.Join(state, "identity
 func (d *daemon) runRenewal(ctx context.Context) error {
 	return d.self.Run(ctx, identity.Renewal{
 		Event: d.event, Log: d.log,
-		Connected: func() bool {
+		Taken: func() (all []*x509.Certificate) {
 			for _, p := range d.here().platforms {
-				if p.Identity && p.uplink.Stats().Connected {
-					return true
+				// In this order: what is shown to a platform while it is not connected, it has not taken.
+				if shown := p.shown.Load(); shown != nil && p.uplink.Stats().Connected {
+					all = append(all, shown)
 				}
 			}
-			return false
+			return all
 		},
 	})
 }

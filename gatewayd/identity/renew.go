@@ -17,9 +17,9 @@ import (
 
 // Renewal says what the renewing part needs of the daemon.
 type Renewal struct {
-	Connected func() bool // a platform that uses the identity is connected
-	Event     func(field.Event)
-	Log       *slog.Logger
+	Taken func() []*x509.Certificate // what the platforms that are connected were shown
+	Event func(field.Event)
+	Log   *slog.Logger
 }
 
 const (
@@ -44,8 +44,8 @@ func (s *Store) Run(ctx context.Context, r Renewal) error {
 			return nil
 		case <-tick.C:
 		}
-		if r.Connected() {
-			if err := s.Confirm(); err != nil {
+		for _, shown := range r.Taken() {
+			if err := s.Confirm(shown); err != nil {
 				r.Log.Warn("the renewed certificate can't be confirmed", "error", err)
 			}
 		}

@@ -129,12 +129,16 @@ func (s *Store) Certificate() (tls.Certificate, error) {
 	return cert, err
 }
 
-// Confirm says that a platform is connected with what Certificate gave last. The one before is then removed.
-func (s *Store) Confirm() error {
+// Confirm says that a platform is connected that was shown a certificate. When it is the newest one, the one before is
+// removed.
+func (s *Store) Confirm(shown *x509.Certificate) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.handed == 0 || s.handed != s.record.Newest || s.record.Before == 0 {
+	if s.record.Before == 0 {
 		return nil
+	}
+	if newest, err := s.load(s.record.Newest); err != nil || !newest.Leaf.Equal(shown) {
+		return err
 	}
 	old := s.record.Before
 	s.record.Before, s.tries = 0, 0
