@@ -17,6 +17,7 @@ const (
 	Done    Kind = "done"    // it has ended, and this is its reply
 	Told    Kind = "told"    // the reply is in the buffer
 	Refused Kind = "refused" // a command was refused, and this is its reply
+	Anew    Kind = "anew"    // the log begins here, for the one before was broken: what it told of is not known
 	Note    Kind = "note"    // something else that somebody may want to know of, such as a change of the configuration
 )
 

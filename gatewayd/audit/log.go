@@ -48,13 +48,14 @@ type part struct {
 }
 
 const (
-	prefix = "audit-"
-	suffix = ".log"
+	prefix      = "audit-"
+	suffix      = ".log"
+	asidePrefix = "broken-"
 )
 
 // Open opens the log in a folder, or begins one, and gives all entries that stand in it, the oldest first. A last line
-// that a crash cut short is taken away. A log that does not verify is set aside, never deleted, and a new one begun;
-// broken then says why.
+// that a crash cut short is taken away. A log that does not verify is set aside, never deleted, and a new one begun, with an
+// entry Anew; broken then says why.
 func Open(dir string, o Options) (l *Log, entries []Entry, broken, err error) {
 	if o.Size == 0 {
 		o.Size = 1 << 20
@@ -81,6 +82,18 @@ func Open(dir string, o Options) (l *Log, entries []Entry, broken, err error) {
 	}
 	if err != nil {
 		return nil, nil, nil, err
+	}
+	if aside, _ := filepath.Glob(filepath.Join(dir, asidePrefix+"*")); len(entries) == 0 && len(aside) > 0 {
+		text := "what was before is set aside"
+		if broken != nil {
+			text += ": " + broken.Error()
+		}
+		e, err := l.Append(Entry{Kind: Anew, Text: text}, true)
+		if err != nil {
+			l.file.Close()
+			return nil, nil, nil, err
+		}
+		entries = append(entries, e)
 	}
 	return l, entries, broken, nil
 }
@@ -109,7 +122,7 @@ func setAside(dir string) error {
 	}
 	to := ""
 	for n := 1; ; n++ {
-		to = filepath.Join(dir, "broken-"+strconv.Itoa(n))
+		to = filepath.Join(dir, asidePrefix+strconv.Itoa(n))
 		if err := os.Mkdir(to, 0o700); err == nil {
 			break
 		} else if !errors.Is(err, fs.ErrExist) {

@@ -37,6 +37,10 @@ type Desk struct {
 	o    DeskOptions
 	left []*seen // that an earlier run did not answer
 
+	opened time.Time // when this run began
+	anew   int64     // when the audit log was, Unix milliseconds: what was run before is not known; 0 for never
+	lost   bool      // it was by this run, so that opened tells it better: the clock may not have been right then
+
 	taking sync.Mutex // one request is judged at a time, so that of two with one id the second is seen to be that
 
 	mu        sync.Mutex
@@ -90,10 +94,13 @@ var errCancelled = errors.New("cancelled")
 
 // NewDesk makes a desk that knows what the audit log knows.
 func NewDesk(o DeskOptions, operators []Operator) *Desk {
-	d := &Desk{o: o, seen: map[key]*seen{}, lanes: map[string]*lane{}, jobs: map[key]context.CancelCauseFunc{}}
+	d := &Desk{o: o, opened: time.Now(), seen: map[key]*seen{}, lanes: map[string]*lane{}, jobs: map[key]context.CancelCauseFunc{}}
 	d.SetOperators(operators)
-	for _, e := range o.Entries {
+	for i, e := range o.Entries {
 		d.remember(e)
+		if e.Kind == audit.Anew {
+			d.anew, d.lost = e.T, i == len(o.Entries)-1
+		}
 	}
 	d.o.Entries = nil // they may be many
 	d.forget(0)

@@ -102,12 +102,27 @@ func (d *Desk) fresh(v verdict, r *Request, now int64, believed bool) verdict {
 		return v.refuse(Invalid, "a command needs issued, in Unix milliseconds, before expires")
 	case r.Issued > now+skew.Milliseconds():
 		return v.refuse(Invalid, "the command was issued in the future, at %s; here it is %s: a clock is wrong", utc(r.Issued), utc(now))
+	case v.verb.Level > Observe && r.Issued < d.known(now):
+		return v.refuse(Refused, "the account of what was run until %s was broken, and the command may have been done before: "+
+			"look at how things stand, and send a new one", utc(d.known(now)))
 	case expires.Sub(time.UnixMilli(now)) > longest:
 		return v.refuse(Invalid, "the command expires at %s, which is too far away: at most %s from now", utc(r.Expires), longest)
 	case expires.Sub(time.UnixMilli(r.Issued)) > longest: // one that was refused for it before may be forgotten by now
 		return v.refuse(Invalid, "the command is valid from %s until %s, which is too long: at most %s", utc(r.Issued), utc(r.Expires), longest)
 	}
 	return v
+}
+
+// known says when a command must have been issued to be known if it was run before; by a clock that can be believed.
+func (d *Desk) known(now int64) int64 {
+	switch {
+	case d.lost:
+		return now - time.Since(d.opened).Milliseconds() + skew.Milliseconds()
+	case d.anew > 0 && d.anew <= now: // else there is none, or it was written by a clock that was ahead
+		return d.anew + skew.Milliseconds()
+	default:
+		return 0
+	}
 }
 
 func utc(ms int64) string { return time.UnixMilli(ms).UTC().Format("2006-01-02T15:04:05.000Z") }
