@@ -15,7 +15,8 @@ var errLent = errors.New("something long is being done on this line already; wai
 // field.Pause with the context that it is given whenever the line is its own again: polls that are due and commands go
 // then. One borrower at a time; the error is f's own, the context's, or says that the line is lent or given up.
 //
-// Between two pauses nothing else gets the line, so that polls are late by as much as f takes between two of them.
+// Between two pauses nothing else gets the line, so that polls are late by as much as f takes between two of them. What is
+// heard is taken whenever f waits with field.Await.
 func (l *Loop) Borrow(ctx context.Context, f func(context.Context) error) error {
 	if !l.lent.CompareAndSwap(false, true) {
 		return fmt.Errorf("line %s: %w", l.o.Line, errLent)
@@ -36,11 +37,11 @@ func (l *Loop) lend(ctx context.Context, c *call) {
 		l.occupy(now, now-start)
 		l.mu.Unlock()
 	}
-	c.err = c.do(field.WithPause(both, func() {
+	c.err = c.do(field.WithAwait(field.WithPause(both, func() {
 		spent()
 		l.between(ctx)
 		start = l.now()
-	}))
+	}), l.await))
 	spent()
 	stop()
 	cancel()

@@ -61,6 +61,32 @@ func TestBorrowLetsPollsGoOn(t *testing.T) {
 	})
 }
 
+// TestBorrowHears: a listener is never held up by a scan that only waits, and what it says is told.
+func TestBorrowHears(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, _, s, a := heardRig(t, time.Second)
+		r.run()
+		ended, enough := make(chan error, 1), make(chan struct{})
+		go func() {
+			ended <- r.loop.Borrow(t.Context(), func(ctx context.Context) error { return field.Await(ctx, enough) })
+		}()
+		synctest.Wait()
+		start := time.Now()
+		for i := range 10 {
+			a.say(s, i, i, nil)
+			time.Sleep(time.Second)
+		}
+		synctest.Wait()
+		if took := time.Since(start); took != 10*time.Second || len(r.told()) != 10 {
+			t.Errorf("ten messages took %v, and %q was told", took, r.told())
+		}
+		close(enough)
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // TestBorrowEnds with its caller, and with the loop.
 func TestBorrowEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
