@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"edgegateway/adapters/ble/advert"
 	"edgegateway/adapters/field"
@@ -47,6 +48,10 @@ func (d *Driver) Scan(ctx context.Context, o field.ScanOptions, found func(field
 	}
 	defer stop()
 	heard := d.Tap(ctx)
+	names, err := session.names(ctx)
+	if err != nil {
+		return err
+	}
 	release, err := session.seek(ctx)
 	if err != nil {
 		return err
@@ -61,7 +66,7 @@ func (d *Driver) Scan(ctx context.Context, o field.ScanOptions, found func(field
 		for more := true; more; {
 			select {
 			case a := <-heard:
-				see(seen, a)
+				see(seen, a, names)
 			default:
 				more = false
 			}
@@ -123,14 +128,29 @@ func (d *Driver) awaitSession(ctx context.Context) (s *session, stop func(), err
 	}
 }
 
+// names are those of the devices that BlueZ knows already: it does not tell them again.
+func (s *session) names(ctx context.Context) (map[string]string, error) {
+	all, err := s.managed(ctx)
+	if err != nil {
+		return nil, lineError("bluetoothd does not answer: %v", err)
+	}
+	names := map[string]string{}
+	for path, o := range all {
+		if address, ok := addressOf(s.path, path); ok {
+			names[address] = textOf(o[deviceIf], "Name")
+		}
+	}
+	return names, nil
+}
+
 // see adds an advertisement to what is known of its sender.
-func see(seen map[string]*sighting, a Advert) {
+func see(seen map[string]*sighting, a Advert, names map[string]string) {
 	s := seen[a.Address]
 	if s == nil {
 		if len(seen) >= mostFound {
 			return
 		}
-		s = &sighting{}
+		s = &sighting{name: names[a.Address]}
 		seen[a.Address] = s
 	}
 	if a.RSSI != 0 {
@@ -185,9 +205,9 @@ func (s *sighting) found(address string) field.Found {
 		f.Detail["signal"] = fmt.Sprintf("%d dBm", s.rssi)
 		f.Identity += ", " + f.Detail["signal"]
 	}
-	if s.name != "" {
-		f.Detail["name"] = s.name
-		f.Identity += ", " + s.name
+	if name := strings.Map(printable, s.name); name != "" {
+		f.Detail["name"] = name
+		f.Identity += ", " + name
 	}
 	if s.company != 0 {
 		f.Detail["company"] = fmt.Sprintf("%04X", s.company)
@@ -232,9 +252,9 @@ func Paste(line string, f field.Found) string {
 	return b.String()
 }
 
-// printable keeps a comment on its line, whatever a stranger calls itself.
+// printable keeps a name on its line, and from commanding a terminal, whatever a stranger calls itself.
 func printable(r rune) rune {
-	if r < ' ' || r == 0x7F {
+	if !unicode.IsPrint(r) {
 		return ' '
 	}
 	return r
