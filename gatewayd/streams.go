@@ -11,12 +11,18 @@ import (
 	"edgegateway/adapters"
 	"edgegateway/adapters/field"
 	"edgegateway/adapters/link"
+	"edgegateway/gatewayd/command"
 	"edgegateway/gatewayd/web"
 )
 
-// streams are what a client can follow.
+// streams are what a client can follow. One that there is a verb for asks for as much as the verb.
 func (d *daemon) streams() map[string]web.Stream {
-	return map[string]web.Stream{"watch": d.watch, "trace": d.trace, "backlog": d.export, "scan": d.scanStream}
+	return map[string]web.Stream{
+		"watch":   {Level: command.Observe, Send: d.watch},
+		"trace":   {Level: command.Operate, Send: d.trace},
+		"backlog": {Level: command.Observe, Send: d.export},
+		"scan":    {Level: command.Operate, Send: d.scanStream},
+	}
 }
 
 // watch follows the readings of one device, or of all.

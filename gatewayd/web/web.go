@@ -1,8 +1,9 @@
 // Package web is the local side of the daemon: the control socket that the command line speaks to, and the same API
 // at the local page's address, with the metrics.
 //
-// It promises that what comes over TCP can look but not touch: only verbs of command.Observe are run there, and only
-// for requests that name this machine (so that a web page elsewhere cannot speak through the installer's browser).
+// It promises that what comes over TCP can look but not touch: only verbs and streams of command.Observe are run there,
+// and only for requests that name this machine (so that a web page elsewhere cannot speak through the installer's
+// browser); and that it takes a bounded number of connections, whoever makes them.
 // The Unix socket is guarded by its file mode and may do all. A caller may not assume that a stream is complete: a
 // reader who is too slow misses lines.
 //
@@ -26,12 +27,17 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/net/netutil"
+
 	"edgegateway/gatewayd/command"
 	"edgegateway/gatewayd/health"
 )
 
-// Stream sends documents until the context ends, emit fails, or there is nothing more to send.
-type Stream func(ctx context.Context, query url.Values, emit func(any) error) error
+// Stream is what can be followed: Send emits documents until the context ends, emit fails, or there is nothing more.
+type Stream struct {
+	Level command.Level // how much it can do
+	Send  func(ctx context.Context, query url.Values, emit func(any) error) error
+}
 
 // Options says what the server shows.
 type Options struct {
@@ -62,6 +68,15 @@ func New(opts Options) *Server {
 
 type levelKey struct{}
 
+func levelOf(r *http.Request) command.Level {
+	level, _ := r.Context().Value(levelKey{}).(command.Level)
+	return level
+}
+
+// pageConnections is how many connections the page has at once; others wait. Each costs a descriptor, of which the lines,
+// the store and the uplinks need some, too, and what its request takes of the memory.
+const pageConnections = 32
+
 // Run serves until the context ends: local (a Unix socket) may do everything, page (TCP; nil for none) may look.
 // Requests in progress get a second to end.
 func (s *Server) Run(ctx context.Context, local, page net.Listener) error {
@@ -84,7 +99,7 @@ func (s *Server) Run(ctx context.Context, local, page net.Listener) error {
 	}
 	serve(local, command.Admin, s.paths)
 	if page != nil {
-		serve(page, command.Observe, fromHere(s.paths))
+		serve(netutil.LimitListener(page, pageConnections), command.Observe, fromHere(s.paths))
 	}
 	var failed error
 	select {
@@ -156,8 +171,7 @@ func (s *Server) command(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the command is no JSON object: "+err.Error(), http.StatusBadRequest)
 		return
 	}
-	level, _ := r.Context().Value(levelKey{}).(command.Level)
-	writeJSON(w, s.opts.Do(r.Context(), req, level))
+	writeJSON(w, s.opts.Do(r.Context(), req, levelOf(r)))
 }
 
 func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
@@ -166,11 +180,15 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, fmt.Sprintf("there is no stream %q", r.PathValue("name")), http.StatusNotFound)
 		return
 	}
+	if stream.Level > levelOf(r) {
+		http.Error(w, fmt.Sprintf("%s is not allowed here; use the command line on the gateway", r.PathValue("name")), http.StatusForbidden)
+		return
+	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	out := json.NewEncoder(w)
 	flush := http.NewResponseController(w)
 	begun := false
-	err := stream(r.Context(), r.URL.Query(), func(doc any) error {
+	err := stream.Send(r.Context(), r.URL.Query(), func(doc any) error {
 		begun = true
 		if err := out.Encode(doc); err != nil {
 			return err

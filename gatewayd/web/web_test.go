@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"edgegateway/gatewayd/command"
 	"edgegateway/gatewayd/health"
@@ -29,7 +30,7 @@ func serve(t *testing.T) (page string, local *http.Client) {
 		command.Verb{Name: "look", Run: func(context.Context, json.RawMessage) (any, error) { return "seen", nil }},
 		command.Verb{Name: "touch", Level: command.Operate, Run: func(context.Context, json.RawMessage) (any, error) { return "moved", nil }})
 	server := web.New(web.Options{Status: status, Verbs: table.Verbs(), Do: table.Do, Log: slog.New(slog.DiscardHandler), Streams: map[string]web.Stream{
-		"count": func(ctx context.Context, q url.Values, emit func(any) error) error {
+		"count": {Send: func(ctx context.Context, q url.Values, emit func(any) error) error {
 			for i := range 3 {
 				if err := emit(i); err != nil {
 					return err
@@ -37,8 +38,9 @@ func serve(t *testing.T) (page string, local *http.Client) {
 			}
 			<-ctx.Done()
 			return nil
-		},
-		"broken": func(context.Context, url.Values, func(any) error) error { return io.ErrUnexpectedEOF },
+		}},
+		"broken": {Send: func(context.Context, url.Values, func(any) error) error { return io.ErrUnexpectedEOF }},
+		"search": {Level: command.Operate, Send: func(_ context.Context, _ url.Values, emit func(any) error) error { return emit("found") }},
 	}})
 	socket := filepath.Join(t.TempDir(), "control.sock")
 	unix, err := net.Listen("unix", socket)
@@ -163,4 +165,52 @@ func TestStreams(t *testing.T) {
 	if code, _ := do(t, local, "GET", "http://gatewayd/api/stream/none", ""); code != http.StatusNotFound {
 		t.Errorf("no such stream: %d", code)
 	}
+}
+
+func TestAStreamThatTouchesIsTheSocketsAlone(t *testing.T) {
+	page, local := serve(t)
+	over := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	if code, body := do(t, over, "GET", page+"/api/stream/search", ""); code != http.StatusForbidden || strings.Contains(body, "found") {
+		t.Errorf("over the page: %d %q", code, body)
+	}
+	if code, body := do(t, local, "GET", "http://gatewayd/api/stream/search", ""); code != http.StatusOK || !strings.Contains(body, "found") {
+		t.Errorf("over the socket: %d %q", code, body)
+	}
+}
+
+// Whoever reaches the page could else take the descriptors that the lines and the uplinks need.
+func TestThePageTakesABoundedNumberOfConnections(t *testing.T) {
+	page, local := serve(t)
+	answered := func(c net.Conn, r *bufio.Reader) bool {
+		if err := c.SetReadDeadline(time.Now().Add(2 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		line, _ := r.ReadString('\n')
+		return strings.HasPrefix(line, "HTTP/1.1 200")
+	}
+	var held []net.Conn
+	for len(held) < 200 {
+		c, err := net.Dial("tcp", strings.TrimPrefix(page, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		if _, err := io.WriteString(c, "GET /api/stream/count HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		r := bufio.NewReader(c)
+		if answered(c, r) {
+			held = append(held, c)
+			continue
+		}
+		if code, _ := do(t, local, "GET", "http://gatewayd/api/status", ""); code != http.StatusOK {
+			t.Errorf("the control socket answers %d meanwhile", code)
+		}
+		held[0].Close()
+		if !answered(c, r) {
+			t.Error("nobody is served in the place of who left")
+		}
+		return
+	}
+	t.Errorf("%d connections are served at once", len(held))
 }
