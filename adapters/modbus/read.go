@@ -15,8 +15,10 @@ import (
 )
 
 const (
-	// lessonTime is how long a refusal is believed. Devices get new firmware, and profiles get corrected.
-	lessonTime = 24 * time.Hour
+	// A refusal is believed for firstLesson, since a device that is starting may refuse everything, then for twice as
+	// long each time that it is repeated, up to lessonTime. Devices get new firmware, and profiles get corrected.
+	firstLesson = time.Minute
+	lessonTime  = 24 * time.Hour
 	// divisions bounds the requests that one Read spends on finding out what the device refuses. What is left is
 	// found by the next Read, for everything learned so far is kept.
 	divisions = 32
@@ -24,9 +26,11 @@ const (
 
 // lessons are what a device taught us by exceptions.
 type lessons struct {
-	holes   []register.Span // that cannot be read through
-	since   time.Time       // when the first one was learned; zero for none
-	changed bool            // since the last plan
+	holes     []register.Span // that cannot be read through
+	since     time.Time       // when the first one was learned; zero for none
+	changed   bool            // since the last plan
+	believed  time.Duration   // how long they are, or would be
+	forgotten time.Time       // when those before them were
 }
 
 // Read implements field.Station.
@@ -67,9 +71,9 @@ func (s *Station) Read(ctx context.Context, name string) (field.Record, error) {
 	return r.finish()
 }
 
-// review forgets lessons that are a day old, and plans anew when the device turned out to be faster or slower.
+// review forgets lessons that are old, and plans anew when the device turned out to be faster or slower.
 func (s *Station) review() {
-	if !s.since.IsZero() && time.Since(s.since) >= lessonTime {
+	if !s.since.IsZero() && time.Since(s.since) >= s.believed {
 		s.forget()
 		return
 	}
@@ -80,7 +84,7 @@ func (s *Station) review() {
 }
 
 func (s *Station) forget() {
-	s.lessons = lessons{}
+	s.lessons = lessons{believed: min(2*s.believed, lessonTime), forgotten: time.Now()}
 	s.limit = s.quirks.limits()
 	for _, g := range s.groups {
 		for _, p := range g.points {
@@ -98,8 +102,12 @@ func (s *Station) forget() {
 // learn notes that the plan must change.
 func (s *Station) learn() {
 	s.changed = true
-	if s.since.IsZero() {
-		s.since = time.Now()
+	if !s.since.IsZero() {
+		return
+	}
+	s.since = time.Now()
+	if s.believed == 0 || s.since.Sub(s.forgotten) >= s.believed { // it refused nothing for as long
+		s.believed = firstLesson
 	}
 }
 

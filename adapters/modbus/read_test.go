@@ -65,9 +65,15 @@ func TestRefusedAddress(t *testing.T) {
 		if n := s.Stats().Refused; n != 1 {
 			t.Errorf("%d points refused, want 1", n)
 		}
-		time.Sleep(lessonTime - time.Minute)
+		for believed := firstLesson; believed < lessonTime; believed *= 2 {
+			time.Sleep(believed - time.Second)
+			check("before "+believed.String(), 2, "r137")
+			time.Sleep(time.Second)
+			check("after "+believed.String(), 13, "r137")
+		}
+		time.Sleep(lessonTime - time.Second)
 		check("before a day is over", 2, "r137")
-		time.Sleep(2 * time.Minute)
+		time.Sleep(time.Second)
 		check("a day later", 13, "r137")
 		d.missing = nil
 		check("repaired, not known yet", 2, "r137")
@@ -105,6 +111,32 @@ func TestAllRefused(t *testing.T) {
 		r, err := s.Read(t.Context(), field.MainGroup)
 		if !errors.Is(err, field.ErrSilent) || len(exceptions(r, field.Timeout)) != 125 {
 			t.Errorf("the device died: %v, %v", err, r.Quality)
+		}
+	})
+}
+
+// TestRefusesWhileItStarts: a device that starts may refuse everything for some seconds, also one that was read for long
+// before. That must not cost a day.
+func TestRefusesWhileItStarts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDevice(TCP)
+		s, _ := wired(t, d, field.Device{Tags: registers(0, 20)})
+		all := []register.Span{{Space: register.Holding, Start: 0, Count: 1000}}
+		for _, quiet := range []time.Duration{0, time.Hour, 90 * 24 * time.Hour} {
+			time.Sleep(quiet)
+			if r := read(t, s); r.Quality != nil {
+				t.Fatalf("%v after the last time: %v", quiet, r.Quality)
+			}
+			d.missing = all
+			for range 20 {
+				read(t, s)
+				time.Sleep(time.Second)
+			}
+			d.missing = nil
+			time.Sleep(firstLesson)
+			if r := read(t, s); r.Quality != nil {
+				t.Errorf("a minute after it started: %v", r.Quality)
+			}
 		}
 	})
 }

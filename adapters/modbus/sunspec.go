@@ -11,7 +11,7 @@ import (
 )
 
 // walk finds out where the points of a device that describes itself lie, unless that is known. It needs as many
-// requests as the device has models, once a day. The error says that the device, or its line, is silent.
+// requests as the device has models, as often as lessons are forgotten: at last once a day. The error says that the device, or its line, is silent.
 func (s *Station) walk(ctx context.Context) error {
 	if s.walked || !s.describes {
 		return nil
@@ -45,7 +45,7 @@ func (s *Station) walk(ctx context.Context) error {
 		s.groups[i].sort()
 	}
 	s.walked = true
-	s.learn() // the walk is good for a day, as what refusals teach
+	s.learn() // the walk is good for as long as what refusals teach
 	s.replan()
 	s.changed = false
 	return nil
