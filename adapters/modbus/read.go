@@ -19,6 +19,9 @@ const (
 	// long each time that it is repeated, up to lessonTime. Devices get new firmware, and profiles get corrected.
 	firstLesson = time.Minute
 	lessonTime  = 24 * time.Hour
+	// walkTime is after which silence a device that describes itself is walked again: it may have new firmware, or be
+	// another device, and have other points where its own were.
+	walkTime = time.Minute
 	// divisions bounds the requests that one Read spends on finding out what the device refuses. What is left is
 	// found by the next Read, for everything learned so far is kept.
 	divisions = 32
@@ -44,7 +47,11 @@ func (s *Station) Read(ctx context.Context, name string) (field.Record, error) {
 		r := reading{ctx: ctx, station: s, group: g, record: field.Record{Group: g.shape, Values: make([]field.Value, len(g.points))}, failure: errMute}
 		return r.finish()
 	}
-	s.review()
+	if !s.reading { // what a Pause of another Read runs leaves that one's plan alone
+		s.review()
+		s.reading = true
+		defer func() { s.reading = false }()
+	}
 	r := reading{
 		ctx:     ctx,
 		station: s,
@@ -71,8 +78,12 @@ func (s *Station) Read(ctx context.Context, name string) (field.Record, error) {
 	return r.finish()
 }
 
-// review forgets lessons that are old, and plans anew when the device turned out to be faster or slower.
+// review forgets lessons that are old, and where the points of a device lie that may be another one by now, and plans
+// anew when the device turned out to be faster or slower.
 func (s *Station) review() {
+	if time.Since(s.heard) >= walkTime {
+		s.walked = false
+	}
 	if !s.since.IsZero() && time.Since(s.since) >= s.believed {
 		s.forget()
 		return

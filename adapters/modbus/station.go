@@ -26,6 +26,8 @@ type Station struct {
 	shapes   []*field.Group
 	byName   map[string]*register.Point
 	ready    time.Time // before this the device wants its rest
+	heard    time.Time // when it last answered
+	reading  bool      // a Read is under way
 	lessons
 	stats stats
 
@@ -133,8 +135,9 @@ func (s *Station) wait(ctx context.Context) error {
 
 // answered notes how long the device took, beyond the wire time.
 func (s *Station) answered(turnaround time.Duration) {
+	s.heard = time.Now()
 	if s.quirks.pause > 0 {
-		s.ready = time.Now().Add(s.quirks.pause)
+		s.ready = s.heard.Add(s.quirks.pause)
 	}
 	s.stats.turned(max(turnaround, 0))
 }

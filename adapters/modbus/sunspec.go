@@ -10,8 +10,9 @@ import (
 	"edgegateway/adapters/modbus/sunspec"
 )
 
-// walk finds out where the points of a device that describes itself lie, unless that is known. It needs as many
-// requests as the device has models, as often as lessons are forgotten: at last once a day. The error says that the device, or its line, is silent.
+// walk finds out where the points of a device that describes itself lie, unless that is known and the device never fell
+// silent since. It needs as many requests as the device has models, as often as lessons are forgotten: at last once a
+// day. The error says that the device, or its line, is silent.
 func (s *Station) walk(ctx context.Context) error {
 	if s.walked || !s.describes {
 		return nil
