@@ -137,6 +137,7 @@ func TestSunSpecAfterSilence(t *testing.T) {
 		}
 		time.Sleep(walkTime / 2)
 		describe(d, 1)
+		d.regs[register.Holding][40084], d.regs[register.Holding][40085] = 7, 0 // where it was
 		check("after a minute", read(t, s))
 
 		// A command reads the same device amid a poll, which has waited for long. What the poll asks for stays the same.
