@@ -201,7 +201,7 @@ func (s *Store) newEpoch(epoch uint32, lost bool) {
 // from an epoch of this process alone, drawn at random from the upper half so that it meets no other.
 func (s *Store) renewLeases(now time.Time) {
 	s.mu.Lock()
-	tell := len(s.losses) > 0 && s.usable && s.anyShort()
+	tell := s.usable && s.anyShort() && s.untold()
 	s.mu.Unlock()
 	if tell {
 		s.flushLosses() // the numbers that were lost are behind those in doubt from now on
@@ -209,12 +209,13 @@ func (s *Store) renewLeases(now time.Time) {
 	s.mu.Lock()
 	id := s.w.ident
 	id.Clean = false
+	told := s.usable && !s.untold()
 	var short, out bool
 	var granted [len(field.Classes)]uint64
 	for c, st := range s.streams {
 		l := &st.lease
 		if l.epoch == id.Epoch && l.epoch != 0 {
-			if s.usable {
+			if told {
 				id.Next[c] = st.doubtful()
 			}
 			if !l.short() {
@@ -272,7 +273,7 @@ func (s *Store) anyShort() bool {
 }
 
 // doubtful is the first number that a power cut now would leave in doubt: those before it are on flash, acknowledged,
-// or told of.
+// or, when nothing is untold, told of.
 func (st *stream) doubtful() uint64 {
 	for _, e := range st.head.entries {
 		if e.epoch == st.lease.epoch && (e.state == waiting || e.state == sealing) {
@@ -304,7 +305,7 @@ func (s *Store) improvise() {
 func (s *Store) noteFolder() {
 	s.mu.Lock()
 	id := s.w.ident
-	ok := s.usable && len(s.losses) == 0 && id.Epoch != 0
+	ok := s.usable && !s.untold() && id.Epoch != 0
 	if ok {
 		id.Before, id.Clean = nil, false
 		for c, st := range s.streams {
@@ -355,9 +356,12 @@ func (s *Store) giveBack() {
 	s.mu.Lock()
 	id := s.w.ident
 	id.Clean = true
+	told := !s.untold() // else those that were given up stay in doubt
 	for c, st := range s.streams {
 		if st.lease.epoch == id.Epoch {
-			id.Next[c], id.End[c] = st.doubtful(), st.lease.next
+			if id.End[c] = st.lease.next; told {
+				id.Next[c] = st.doubtful()
+			}
 			id.Clean = id.Clean && id.Next[c] == id.End[c]
 		} else {
 			id.End[c] = id.Next[c]

@@ -79,6 +79,13 @@ func (s *Store) tellLosses(now time.Time) {
 	}
 }
 
+// untold says that an event which tells of a loss is still to be made, or neither on flash nor in what is committed now.
+func (s *Store) untold() bool {
+	return len(s.losses) > 0 || slices.ContainsFunc(s.streams[field.Events].head.entries, func(e *entry) bool {
+		return e.state == waiting && e.rec.Event != nil && e.rec.Event.Kind == "loss"
+	})
+}
+
 // maxLedger bounds the ledger; the oldest entries leave it first.
 const maxLedger = 500
 

@@ -270,3 +270,55 @@ func TestAnEpochBeginsOnce(t *testing.T) {
 		}
 	}
 }
+
+// TestAStopOnAFullDiskLeavesNoGapUnexplained: what tells of the readings that were given up ends with the process.
+func TestAStopOnAFullDiskLeavesNoGapUnexplained(t *testing.T) {
+	o := testOptions(t.TempDir(), "a")
+	o.HeadLimit = 64 << 10
+	r := idle(t, o)
+	r.opt.Reserve = 1 << 60
+	const n = 400
+	r.fill(meter("feeder-1"), 0, n) // far more than the head takes
+	r.end()
+
+	again := start(t, o, quick())
+	again.wait("the skips", func() bool { return again.Stats().Destinations[0].Books[field.Events].Buffered >= 1 })
+	again.sealed(field.Events)
+	if spans := explained(again, again.cursor("a"))["data"]; spans.within(1, n+1) != n {
+		t.Errorf("of numbers 1 to %d only %v are explained", n, spans)
+	}
+}
+
+// TestACursorWaitsForTheNewsOfAGap: readings are refused, a reply goes first and leaves no room for the event that says
+// so, and the power goes before the next commit.
+func TestACursorWaitsForTheNewsOfAGap(t *testing.T) {
+	o := testOptions(t.TempDir(), "a")
+	r := idle(t, o)
+	r.fill(meter("feeder-1"), 0, 10)
+	for r.seal(everything) {
+	}
+	c := r.cursor("a")
+	b, _ := c.Next(Backlog, 10, 1<<20)
+	c.Reject(b, "no")
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := r.Append(ctx, field.Record{At: field.Stamp{Wall: wall}, Reply: make([]byte, MaxRecord-64)}); err != context.Canceled {
+		t.Fatal(err)
+	}
+	time.Sleep(2 * time.Millisecond)
+	if !r.sealNow(onTime) {
+		t.Fatal("nothing sealed")
+	}
+	o.Dir = r.cut()
+	again := start(t, o, quick())
+	again.wait("the skips", func() bool { return again.Stats().Destinations[0].Books[field.Events].Buffered >= 1 })
+	again.sealed(field.Events)
+	spans := explained(again, again.cursor("a"))["data"]
+	came := drain(again.cursor("a"), Backlog)
+	for _, rec := range came {
+		spans.add(rec.Seq, rec.Seq+1)
+	}
+	if spans.within(1, 11) != 10 {
+		t.Errorf("of numbers 1 to 10 only %v are explained", spans)
+	}
+}

@@ -270,13 +270,13 @@ type extras struct {
 // extraBytes bounds them; what does not fit goes with the next commit.
 const extraBytes = 24 << 10
 
-// cursorChanges lists them. Cursors wait while a loss is not told of, so that none moves behind it durably before the
-// event that tells of it is durable too.
+// cursorChanges lists them. Cursors wait while a loss is untold, so that none moves behind it durably before the event
+// that tells of it is durable too.
 func (s *Store) cursorChanges(f *flash) extras {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var x extras
-	if len(s.losses) > 0 {
+	if s.untold() {
 		return x
 	}
 	for i, d := range s.dests {
@@ -340,13 +340,13 @@ func (s *Store) saveCursors() {
 // flushLosses tells of the losses so far and makes that durable.
 func (s *Store) flushLosses() {
 	s.mu.Lock()
-	n := len(s.losses)
-	if n > 0 {
+	untold := s.untold()
+	if len(s.losses) > 0 {
 		s.tellLosses(time.Now())
 		s.squeeze()
 	}
 	s.mu.Unlock()
-	for n > 0 && s.sealNow(urgent) {
+	for untold && s.sealNow(urgent) {
 	}
 }
 
