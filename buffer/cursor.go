@@ -230,6 +230,8 @@ func (t *track) missing(from, to uint64) {
 // Ack says that the destination has the batch for good. Any order will do, also after a Rewind. What every
 // destination has is forgotten.
 func (c *Cursor) Ack(b *Batch) {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
 	c.finish(b, func(bk *books, n uint64) { bk.delivered += n })
 }
 
@@ -237,13 +239,13 @@ func (c *Cursor) Ack(b *Batch) {
 // not stand in the way of what follows. why is for people.
 func (c *Cursor) Reject(b *Batch, why string) {
 	s := c.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	all := uint64(0)
 	c.finish(b, func(bk *books, n uint64) { bk.lost[Poison] += n; all += n })
 	if all == 0 || len(b.Records) == 0 {
 		return
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.declare(loss{to: 1 << c.d, class: b.Class, why: Poison, epoch: b.Epoch, first: b.Records[0].Seq,
 		last: b.Records[len(b.Records)-1].Seq, count: all, text: why})
 }
@@ -251,8 +253,6 @@ func (c *Cursor) Reject(b *Batch, why string) {
 // finish settles each record of a batch that is not settled yet, and counts it.
 func (c *Cursor) finish(b *Batch, count func(bk *books, n uint64)) {
 	s, bit := c.s, mask(1)<<c.d
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	st, t := s.streams[b.Class], &s.dests[c.d].tracks[b.Class]
 	blocks := false
 	for _, e := range b.entries {

@@ -2,6 +2,8 @@ package buffer
 
 import (
 	"context"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"edgegateway/adapters/field"
@@ -79,5 +81,45 @@ func TestMalformedAndOversizedRecordsAreRefused(t *testing.T) {
 	}
 	if n := r.Stats().Taken; n != 0 {
 		t.Errorf("%d records taken of refused appends", n)
+	}
+}
+
+// TestALossIsDeclaredWithTheBooks: no commit may see a record refused and no loss of it.
+func TestALossIsDeclaredWithTheBooks(t *testing.T) {
+	r := idle(t, testOptions(t.TempDir(), "a"))
+	r.fill(meter("feeder-1"), 0, 5000)
+	c := r.cursor("a")
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		for b, ok := c.Next(Live, 1, 1); ok; b, ok = c.Next(Live, 1, 1) {
+			c.Reject(b, "no")
+		}
+	}()
+	var wrong atomic.Uint64
+	var lookers sync.WaitGroup
+	for range 4 {
+		lookers.Go(func() {
+			for {
+				r.mu.Lock()
+				declared := uint64(0)
+				for _, l := range r.losses {
+					declared += l.count
+				}
+				if r.dests[0].tracks[field.Readings].books.lost[Poison] != declared {
+					wrong.Add(1)
+				}
+				r.mu.Unlock()
+				select {
+				case <-over:
+					return
+				default:
+				}
+			}
+		})
+	}
+	lookers.Wait()
+	if n := wrong.Load(); n > 0 {
+		t.Errorf("%d times a rejected record was seen of which no loss was declared", n)
 	}
 }
