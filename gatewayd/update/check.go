@@ -103,9 +103,6 @@ func (u *Updater) check(ctx context.Context, request []byte) error {
 	if err := u.copySelf(); err != nil {
 		return fmt.Errorf("the updater can't be copied: %w", err)
 	}
-	if s.Before, err = u.o.Gateway.Look(ctx); err != nil {
-		u.o.Log.Warn("the gateway can't be looked at: the new version will be held to be ready, and to nothing else", "error", err)
-	}
 	return nil
 }
 

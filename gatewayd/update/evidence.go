@@ -16,6 +16,12 @@ type Evidence struct {
 	Good     int      `json:"good"`     // points that have a value
 }
 
+// better says whether the gateway is more than it was: ready, with more platforms reached, or as many and more points good.
+func (e Evidence) better(than Evidence) bool {
+	more := len(e.Reached) - len(than.Reached)
+	return e.Ready && (!than.Ready || more > 0 || more == 0 && e.Good > than.Good)
+}
+
 // Terms are what a new version is held to.
 type Terms struct {
 	Window time.Duration // it must be found good within so long; default 10 min

@@ -127,6 +127,10 @@ func (u *Updater) step(ctx context.Context) error {
 		if err := u.takeAway(); err != nil {
 			return err
 		}
+		var err error
+		if s.Before, err = u.before(ctx); err != nil {
+			return err
+		}
 		return u.to(Installing, "")
 	case Installing:
 		if s.Resumed > maxResumed {
@@ -170,6 +174,27 @@ func (u *Updater) step(ctx context.Context) error {
 	default:
 		return fmt.Errorf("the updater's state has a stage %q, which this version does not know", s.Stage)
 	}
+}
+
+// before looks how the gateway is, which the new version will be held to. One that has only just started, or reaches
+// nobody in this moment, gets the time of a probation to come to what it is.
+func (u *Updater) before(ctx context.Context) (best Evidence, err error) {
+	since := time.Now() // it has been no better
+	for end := since.Add(u.o.Terms.Window); time.Now().Before(end); {
+		now, err := u.o.Gateway.Look(ctx)
+		if err != nil {
+			u.o.Log.Warn("the gateway can't be looked at", "error", err)
+		} else if now.better(best) {
+			best, since = now, time.Now()
+		}
+		if len(best.Reached) > 0 && best.Good > 0 && time.Since(since) >= u.o.Terms.Settle {
+			break
+		}
+		if !pause(ctx, u.o.Terms.Look) {
+			return best, ctx.Err()
+		}
+	}
+	return best, nil
 }
 
 // watch starts the new version and holds it to the terms. It says why it is no good; "" when it is.

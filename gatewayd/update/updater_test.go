@@ -36,7 +36,8 @@ type box struct {
 	starts  int
 	installs,
 	refusals int // Install fails so often
-	cut func(step string)
+	booting int // so many looks find a gateway that is only just starting
+	cut     func(step string)
 }
 
 func (b *box) Arch(context.Context) (string, error) { return "arm64", nil }
@@ -102,6 +103,11 @@ func (b *box) Restart(context.Context) error {
 
 func (b *box) Look(context.Context) (Evidence, error) {
 	e := Evidence{Version: b.runs, Ready: b.runs != "", Reached: []string{"platform"}, Good: 100}
+	if b.booting > 0 {
+		b.booting--
+		e.Reached, e.Good = e.Reached[min(b.booting/10, 1):], 0
+		return e, nil
+	}
 	switch b.faults[b.runs] {
 	case "crashes":
 		e.Restarts, e.Ready = 2, false
@@ -283,8 +289,8 @@ func TestUpdateStays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		from := time.Now()
 		l.run(0)
-		if took := time.Since(from); took < time.Minute || took > 2*time.Minute {
-			t.Errorf("probation took %s", took)
+		if took := time.Since(from); took < 2*time.Minute || took > 3*time.Minute {
+			t.Errorf("a minute each for the look at the old one and the probation took %s", took)
 		}
 	})
 	if s := l.settled("1.1"); s.Stage != Committed || s.From != "1.0" || s.Before.Good != 100 {
@@ -314,7 +320,7 @@ func TestUpdateIsRolledBack(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				from := time.Now()
 				l.run(0)
-				if took := time.Since(from); took > 11*time.Minute {
+				if took := time.Since(from); took > 12*time.Minute {
 					t.Errorf("it took %s", took)
 				}
 			})
@@ -322,6 +328,31 @@ func TestUpdateIsRolledBack(t *testing.T) {
 				t.Errorf("stage %s: %s; want %q", s.Stage, s.Why, why)
 			}
 		})
+	}
+}
+
+// TestUpdateAfterABoot holds that a new version is held to what the gateway is, not to what it was in the moment when it
+// had only just started and had reached nobody yet.
+func TestUpdateAfterABoot(t *testing.T) {
+	for _, fault := range []string{"silent", "blind"} {
+		l := newLab(t)
+		l.box.faults["1.1"], l.box.booting = fault, 20
+		l.order(manifest("1.1"), "gatewayd 1.1 arm64")
+		synctest.Test(t, func(*testing.T) { l.run(0) })
+		if s := l.settled("1.0"); s.Stage != RolledBack || !strings.Contains(s.Why, faults[fault]) {
+			t.Errorf("%s: stage %s: %s; before %+v", fault, s.Stage, s.Why, s.Before)
+		}
+	}
+}
+
+// TestUpdateWithoutEvidence holds that a gateway which works no more can be mended by an update.
+func TestUpdateWithoutEvidence(t *testing.T) {
+	l := newLab(t)
+	l.box.faults["1.0"] = "hangs"
+	l.order(manifest("1.1"), "gatewayd 1.1 arm64")
+	synctest.Test(t, func(*testing.T) { l.run(0) })
+	if s := l.settled("1.1"); s.Stage != Committed {
+		t.Errorf("stage %s: %s", s.Stage, s.Why)
 	}
 }
 
