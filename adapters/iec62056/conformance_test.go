@@ -1,9 +1,11 @@
 package iec62056
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"edgegateway/adapters/field"
@@ -34,6 +36,35 @@ func TestConformance(t *testing.T) {
 			data, _, _ = strings.Cut(data, "F.F")
 			return readoutOf("12345678", data)
 		},
+	})
+}
+
+// TestLateMeterIsNoOther: a meter that answers after its time, when the next one was called, must not give that one its
+// values.
+func TestLateMeterIsNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		line := &fieldtest.Line{Peer: func(request []byte) []fieldtest.Chunk {
+			if string(request) == "/?1!\r\n" {
+				return []fieldtest.Chunk{{After: 2300 * time.Millisecond, Bytes: readoutOf("1", "1.8.0(000001*kWh)\r\n!\r\n")}}
+			}
+			return []fieldtest.Chunk{{After: 400 * time.Millisecond, Bytes: readoutOf("2", "1.8.0(000002*kWh)\r\n!\r\n")}}
+		}}
+		d := New(line)
+		bind := func(address string) field.Station {
+			s, err := d.Bind(field.Device{Name: address, Address: address, Quirks: map[string]string{"mode": "A"}, Tags: []field.Tag{{Name: "energy", At: "1.8.0"}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s
+		}
+		late, other := bind("1"), bind("2")
+		if _, err := late.Read(t.Context(), field.MainGroup); !errors.Is(err, field.ErrSilent) {
+			t.Errorf("the late meter gave %v", err)
+		}
+		r, err := other.Read(t.Context(), field.MainGroup)
+		if err != nil || r.Values[0] != field.Float64(2) {
+			t.Errorf("the other one: %v, %v", r.Values, err)
+		}
 	})
 }
 
