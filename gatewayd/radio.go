@@ -97,7 +97,7 @@ func (l *line) radioHealth(out *health.Line, devices []health.Device) {
 	}
 	s := r.driver.Stats()
 	out.Radio = &health.Radio{
-		Address: s.Address, Mode: s.Mode, Trouble: s.Trouble, Adverts: s.Adverts, Repeats: s.Repeats, Strangers: s.Strangers, Forgotten: s.Forgotten,
+		Adapter: s.Adapter, Address: s.Address, Mode: s.Mode, Heard: moment(s.Heard), Trouble: s.Trouble, Adverts: s.Adverts, Repeats: s.Repeats, Strangers: s.Strangers, Forgotten: s.Forgotten,
 		Dropped: s.Dropped, Odd: s.Odd, Truncated: s.Truncated, Unknown: s.Unknown, Key: s.Key, Replayed: s.Replayed,
 		Scans: s.Scans, Cycles: s.Cycles, Restarts: s.Restarts, Connects: s.Connects, Failures: s.Failures,
 	}
@@ -106,13 +106,22 @@ func (l *line) radioHealth(out *health.Line, devices []health.Device) {
 			if devices[i].Name != d.Name {
 				continue
 			}
-			air := &health.Air{RSSI: d.RSSI, Format: d.Format, Adverts: d.Adverts, Repeats: d.Repeats, Refused: d.Refused, Refusal: d.Refusal, Connected: d.Connected}
-			if !d.LastSeen.IsZero() {
-				air.Heard = d.LastSeen.UnixMilli()
+			air := &health.Air{RSSI: d.RSSI, Heard: moment(d.LastSeen), Format: d.Format, Adverts: d.Adverts, Repeats: d.Repeats,
+				Refused: d.Refused, Refusal: d.Refusal, Connected: d.Connected}
+			if level, ok := d.Battery.Float(); ok {
+				air.Battery = &level
 			}
 			devices[i].Air = air
 		}
 	}
+}
+
+// moment is a time in Unix milliseconds; 0 for never.
+func moment(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
 }
 
 // traceRadio follows what is heard on a radio, of strangers too: one document for each field of an advertisement.

@@ -24,6 +24,9 @@ const (
 // heard says that the value comes unasked.
 func (o origin) heard() bool { return o != fromRead }
 
+// broadcast says that the value comes by advertisements.
+func (o origin) broadcast() bool { return o != fromRead && o != fromNotices }
+
 // place is a tag's address, parsed.
 type place struct {
 	origin   origin

@@ -178,6 +178,11 @@ func TestBatteryThatBlueZKeeps(t *testing.T) {
 		}
 		return slices.Contains(r.heard(), "belt: battery=76")
 	})
+	for _, dev := range r.driver.Stats().Devices {
+		if want := map[string]string{"lock": "77", "belt": "76"}[dev.Name]; dev.Battery.String() != want {
+			t.Errorf("the battery of the %s is known as %s, want %s", dev.Name, dev.Battery, want)
+		}
+	}
 }
 
 func TestPairing(t *testing.T) {

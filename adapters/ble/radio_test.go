@@ -322,6 +322,11 @@ func TestRefused(t *testing.T) {
 	}
 	r.say(d, data(sealed...))
 	r.await("the real one", func() bool { return slices.Equal(r.heard(), []string{"sealed: t=25.06"}) })
+	r.say(k, data(0x40, 0x01, 97))
+	r.await("the battery is known, which no tag asks for", func() bool {
+		s := r.driver.Stats()
+		return s.Devices[1].Battery == field.Int(97) && s.Devices[0].Battery.IsNull() && !s.Heard.IsZero()
+	})
 	for _, dev := range r.driver.Stats().Devices {
 		if dev.Name == "keyless" && (dev.Refused != 1 || !strings.Contains(dev.Refusal, "no key")) || dev.Name == "sealed" && dev.Refused != 3 {
 			t.Errorf("stats %+v", dev)

@@ -384,7 +384,7 @@ func (s *session) device(path dbus.ObjectPath, changed properties, added bool) {
 	}
 	now := time.Now()
 	s.awake(now)
-	s.d.stats.count(func(t *Stats) { t.Adverts++ })
+	s.d.stats.count(func(t *Stats) { t.Adverts, t.Heard = t.Adverts+1, now })
 	if s.d.tapped() {
 		a := Advert{Time: now, Address: address, Fields: slices.Clone(fields), Name: textOf(changed, "Name")}
 		if rssi != nil {

@@ -65,7 +65,7 @@ func (s *Station) group(name string) *group {
 
 // hearsAdverts says whether anything of the device comes by advertisements.
 func (s *Station) hearsAdverts() bool {
-	return s.has(func(p *point) bool { return p.origin != fromRead && p.origin != fromNotices })
+	return s.has(func(p *point) bool { return p.origin.broadcast() })
 }
 
 // subscribes says whether the device is to be kept connected, for what it says then.
@@ -175,6 +175,11 @@ func (s *Station) met(f advert.Frame) {
 	if f.Repeat {
 		s.book.Repeats++
 	}
+	for _, m := range f.Measures {
+		if m.Name == "battery" {
+			s.book.Battery = m.Value
+		}
+	}
 }
 
 // fresh keeps of the fields of a signal those that are an advertisement. BlueZ may give what it remembers together with
@@ -233,6 +238,11 @@ func (s *Station) noted(r field.Record, now time.Time) {
 	s.book.LastSeen = now
 	if r.Readings() == 0 {
 		return
+	}
+	for j, p := range s.group(r.Group.Name).points {
+		if !p.origin.broadcast() && p.char == batteryLevel() && r.QualityOf(j) == field.Good {
+			s.book.Battery = r.Values[j]
+		}
 	}
 	if s.last == nil {
 		s.last = map[string]field.Record{}

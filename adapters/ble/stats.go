@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"edgegateway/adapters/ble/advert"
+	"edgegateway/adapters/field"
 )
 
 // Stats is how a radio is. Counters count from New.
@@ -15,6 +16,7 @@ type Stats struct {
 	Mode      string // "passive", "active" (discovery), or "off"
 	Trouble   string // why it is off, or what was found wrong last; "" for nothing
 	Listening bool
+	Heard     time.Time // when anybody was, a stranger or not; zero for never
 
 	Adverts   uint64 // signals that were an advertisement, of strangers too
 	Repeats   uint64 // messages of our devices that were told before
@@ -35,9 +37,10 @@ type Stats struct {
 // DeviceStats is how the radio sees one device.
 type DeviceStats struct {
 	Name, Address string
-	Format        string    // of its last message; "" before
-	RSSI          int16     // dBm, of the last advertisement; 0 for not known
-	LastSeen      time.Time // zero for never
+	Format        string      // of its last message; "" before
+	RSSI          int16       // dBm, of the last advertisement; 0 for not known
+	LastSeen      time.Time   // zero for never
+	Battery       field.Value // %, as the device told it last; null for not known
 	Adverts       uint64
 	Repeats       uint64
 	Refused       uint64

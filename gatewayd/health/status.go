@@ -133,7 +133,9 @@ type Line struct {
 
 // Radio is what only a line that is a radio has.
 type Radio struct {
+	Adapter   string `json:"adapter"`           // "hci0"
 	Address   string `json:"address,omitempty"` // of the adapter
+	Heard     int64  `json:"heard,omitempty"`   // when anybody last was, a stranger or not
 	Mode      string `json:"mode"`              // "passive", "active" (devices are asked for more), "idle" (nobody is listened to), "off"
 	Trouble   string `json:"trouble,omitempty"`
 	Adverts   uint64 `json:"adverts"`   // advertisements heard, of strangers too
@@ -155,14 +157,15 @@ type Radio struct {
 
 // Air is how a radio sees one device.
 type Air struct {
-	RSSI      int16  `json:"rssi_dbm,omitempty"` // of its last advertisement
-	Heard     int64  `json:"heard,omitempty"`    // when it last was
-	Format    string `json:"format,omitempty"`   // of its last message
-	Adverts   uint64 `json:"adverts"`
-	Repeats   uint64 `json:"repeats"`
-	Refused   uint64 `json:"refused"`
-	Refusal   string `json:"refusal,omitempty"` // why the last one was
-	Connected bool   `json:"connected,omitempty"`
+	RSSI      int16    `json:"rssi_dbm,omitempty"` // of its last advertisement
+	Heard     int64    `json:"heard,omitempty"`    // when it last was
+	Battery   *float64 `json:"battery,omitempty"`  // %, as it told last; nil for not known
+	Format    string   `json:"format,omitempty"`   // of its last message
+	Adverts   uint64   `json:"adverts"`
+	Repeats   uint64   `json:"repeats"`
+	Refused   uint64   `json:"refused"`
+	Refusal   string   `json:"refusal,omitempty"` // why the last one was
+	Connected bool     `json:"connected,omitempty"`
 }
 
 // Device is one box on a line.

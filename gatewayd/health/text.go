@@ -39,17 +39,14 @@ func (s *Status) Print(w io.Writer) {
 		if !l.Up {
 			state = "DOWN"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%.0f %%\t%d\t%d\t%d\t%d\t%d\t%s\n", l.Name, state, 100*l.Occupancy, l.Exchanges, l.Timeouts, l.Garbage, l.Parity, l.Framing, l.Where+l.Radio.text())
+		fmt.Fprintf(t, "%s\t%s\t%.0f %%\t%d\t%d\t%d\t%d\t%d\t%s\n", l.Name, state, 100*l.Occupancy, l.Exchanges, l.Timeouts, l.Garbage, l.Parity, l.Framing, l.Where)
 	}
 	fmt.Fprintln(t, "\nDEVICE\tSTATE\tGOOD\tBAD\tLAST\tP95\tMISSED\tBUSY\tTURN\tTIMEOUTS\tBADFRAMES\tLINE")
 	for _, d := range s.Devices {
-		last := "never"
-		if d.LastGood != 0 {
-			last = Duration(float64(s.Now-d.LastGood)/1000) + " ago"
-		}
-		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%s\t%s\t%d\t%.0f %%\t%.0f ms\t%d\t%d\t%s %s\n", d.Name, d.State, d.Good, d.Bad, last, Duration(d.P95), d.Missed,
-			100*d.Occupancy, 1000*d.Turnaround, d.Timeouts, d.BadFrames, d.Line, d.Address+d.Air.text())
+		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%s\t%s\t%d\t%.0f %%\t%.0f ms\t%d\t%d\t%s %s\n", d.Name, d.State, d.Good, d.Bad, s.ago(d.LastGood), Duration(d.P95), d.Missed,
+			100*d.Occupancy, 1000*d.Turnaround, d.Timeouts, d.BadFrames, d.Line, d.Address)
 	}
+	s.printRadios(t)
 	t.Flush()
 	b := &s.Buffer
 	fmt.Fprintf(w, "\nbuffer: %d records in memory, %d on flash, %s of %s; epoch %d; %d commits\n",
@@ -82,20 +79,12 @@ func (s *Status) flashLine() string {
 	return b.String() + "\n"
 }
 
-// text is what a line's place is followed by; "" where there is no radio.
-func (r *Radio) text() string {
-	if r == nil {
-		return ""
+// ago says how long ago a moment was.
+func (s *Status) ago(moment int64) string {
+	if moment == 0 {
+		return "never"
 	}
-	return fmt.Sprintf(" %s, %d adverts, %d strangers", r.Mode, r.Adverts, r.Strangers)
-}
-
-// text is what a device's address is followed by; "" where there is no radio.
-func (a *Air) text() string {
-	if a == nil || a.RSSI == 0 {
-		return ""
-	}
-	return fmt.Sprintf(" %d dBm", a.RSSI)
+	return Duration(float64(s.Now-moment)/1000) + " ago"
 }
 
 func (p *Platform) state(now int64) string {
