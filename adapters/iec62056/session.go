@@ -133,7 +133,9 @@ func (s *Station) hear(ctx context.Context, send []byte) (id identity, err error
 
 // ask sends, and waits for what find finds: where it starts and ends in what came, without parity; 0, 0 for not yet.
 func (s *Station) ask(ctx context.Context, send []byte, find func(got []byte) (start, end int)) ([]byte, error) {
-	q := meter.Question{Request: send, Secret: secret(send), Who: s.who, Twin: s.address, Timeout: s.timeout, Stray: stray}
+	// Nothing says which meter an identification or a readout is of: a late one would do for any other meter's.
+	const twin = "any"
+	q := meter.Question{Request: send, Secret: secret(send), Who: s.who, Twin: twin, Timeout: s.timeout, Stray: stray}
 	if s.parity {
 		q.Request = even(send)
 	}
