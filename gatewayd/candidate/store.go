@@ -41,7 +41,7 @@ type Outcome struct {
 // state is the file that says what holds.
 type state struct {
 	V       int      `json:"v"`
-	Base    string   `json:"base"` // hash of the installer's files when Kept or Trial came
+	Base    string   `json:"base"` // hash of the installer's files when Kept came, or Trial without one
 	Kept    int      `json:"kept"` // the generation that holds; 0 for the installer's files
 	Last    int      `json:"last"` // the highest number ever given
 	Trial   *Trial   `json:"trial,omitempty"`
@@ -256,7 +256,10 @@ func (s *Store) Begin(t Trial) error {
 		return err
 	}
 	before := s.state
-	s.state.Base, s.state.Trial, s.state.Outcome = base.Hash(), &t, nil
+	s.state.Trial, s.state.Outcome = &t, nil
+	if s.state.Kept == 0 { // else they may have changed since, which the next start has to see
+		s.state.Base = base.Hash()
+	}
 	if err := s.save(); err != nil {
 		s.state = before
 		return err

@@ -2,6 +2,7 @@ package candidate_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -189,6 +190,24 @@ func TestTheInstallersFilesGoFirstWhenTheyChange(t *testing.T) {
 	}
 	if s = b.open(0); s.Note() != "" {
 		t.Errorf("said again: %q", s.Note())
+	}
+	// Nor does another trial, good or bad, take their change for one that was taken up.
+	for _, kept := range []bool{true, false} {
+		b.try(s, "third", "")
+		if err := s.End(true, "", nil); err != nil {
+			t.Fatal(err)
+		}
+		b.put("etc/conf.d/10-a.toml", fmt.Sprint("a, changed again ", kept))
+		b.try(s, "fourth", "")
+		if err := s.End(kept, "", nil); err != nil {
+			t.Fatal(err)
+		}
+		if _, newer := s.Installer(); !newer {
+			t.Errorf("kept %v: the installer's change is forgotten", kept)
+		}
+		if s = b.open(0); b.runs(s) != "main" || !strings.Contains(s.Note(), "installer") {
+			t.Errorf("kept %v: runs %q, note %q", kept, b.runs(s), s.Note())
+		}
 	}
 }
 
