@@ -360,6 +360,26 @@ func TestOrders(t *testing.T) {
 	})
 }
 
+// TestAHandOverThatFailsIsTold: whoever ordered it waits for an event.
+func TestAHandOverThatFailsIsTold(t *testing.T) {
+	s := newSite(t)
+	synctest.Test(t, func(t *testing.T) {
+		a := s.agent()
+		if err := os.MkdirAll(filepath.Join(s.dir, "inbox", requestFile, "in the way"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		defer start(a)()
+		if got := ask(a, Args{Manifest: signed(t, s.manifest(), s.key)}); got.Code != command.OK {
+			t.Fatalf("%s %s", got.Code, got.Text)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got := a.Status(); got.Stage != "failed" || !strings.Contains(s.told(), "failed: the update could not be handed over") {
+			t.Errorf("%+v; told:\n%s", got, s.told())
+		}
+	})
+}
+
 // TestStepsAreToldOnce has the updater take its steps, the daemon down for some of them.
 func TestStepsAreToldOnce(t *testing.T) {
 	s := newSite(t)

@@ -72,6 +72,7 @@ func (a *Agent) fetch(ctx context.Context) {
 		if err != nil {
 			a.drop("it could not be handed over: " + err.Error())
 			a.mu.Unlock()
+			a.tell(j.Version, "failed", "the update could not be handed over, and nothing was touched: "+err.Error())
 			return
 		}
 		j.Handed = time.Now().UnixMilli()
