@@ -124,7 +124,7 @@ func (c *cli) runDaemon(generation int) error {
 	if err != nil {
 		return err
 	}
-	page, err := listenPage(site.config.Web.Listen, log)
+	pages, err := listenPage(site.config.Web.Listen, log)
 	if err != nil {
 		log.Error("the local page is not served", "error", err) // not worth stopping the daemon for
 	}
@@ -181,7 +181,7 @@ func (c *cli) runDaemon(generation int) error {
 	commands.run("the desk", d.desk.Run)
 	commands.run("the trial of a configuration", d.resume)
 	server := web.New(web.Options{Status: d.status, Verbs: d.verbs(), Do: d.desk.Local, Streams: d.streams(), Log: log})
-	local.run("the control socket", func(ctx context.Context) error { return server.Run(ctx, socket, page) })
+	local.run("the control socket", func(ctx context.Context) error { return server.Run(ctx, socket, pages...) })
 	local.run("the watchdog", watchdog.Run)
 	local.run("what is asked of the machine", d.machine.Run)
 	local.run("the update", d.agent.Run)
@@ -375,19 +375,23 @@ func listenControl(path string) (net.Listener, error) {
 // pageSocket is the name of the port that gatewayd.socket holds for the page.
 const pageSocket = "page"
 
-// listenPage opens the page's port, unless systemd holds one for it: that one is served then, whatever is configured.
-func listenPage(address string, log *slog.Logger) (net.Listener, error) {
-	held, err := systemd.Listener(pageSocket)
+// listenPage opens the page's port, unless systemd holds ports for it: those are served then, whatever is configured.
+func listenPage(address string, log *slog.Logger) ([]net.Listener, error) {
+	held, err := systemd.Listeners(pageSocket)
 	if err != nil || held != nil {
 		if held != nil && address != "" {
-			log.Info("systemd holds the page's port, and [web] listen is not used", "listen", address, "served", held.Addr())
+			log.Info("systemd holds the page's port, and [web] listen is not used", "listen", address, "served", held[0].Addr())
 		}
 		return held, err
 	}
 	if address == "" {
 		return nil, nil
 	}
-	return net.Listen("tcp", address)
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	return []net.Listener{l}, nil
 }
 
 // words is what a platform's dialect is told of the running daemon.

@@ -25,29 +25,37 @@ func sockets() int {
 	return n
 }
 
-// Listener gives the listening socket that a socket unit holds under FileDescriptorName=name; nil when there is none.
-// The manager's own descriptor stays open, so closing the listener turns nobody away: who connects waits for the next
-// one. Programs that this process starts do not inherit it.
-func Listener(name string) (net.Listener, error) {
+// Listeners gives the listening sockets that a socket unit holds under FileDescriptorName=name: one for each address that
+// it names; nil when there is none. The manager's own descriptors stay open, so closing a listener turns nobody away: who
+// connects waits for the next one. Programs that this process starts do not inherit them.
+func Listeners(name string) ([]net.Listener, error) {
+	var held []net.Listener
 	names := strings.Split(os.Getenv("LISTEN_FDNAMES"), ":")
 	for i := range min(sockets(), len(names)) {
 		if names[i] != name {
 			continue
 		}
-		copied, err := unix.FcntlInt(uintptr(firstSocket+i), unix.F_DUPFD_CLOEXEC, 0)
+		l, err := listener(firstSocket+i, name)
 		if err != nil {
+			for _, other := range held {
+				other.Close()
+			}
 			return nil, fmt.Errorf("the socket %q that systemd handed over: %w", name, err)
 		}
-		unix.CloseOnExec(firstSocket + i)
-		f := os.NewFile(uintptr(copied), name)
-		defer f.Close()
-		l, err := net.FileListener(f)
-		if err != nil {
-			return nil, fmt.Errorf("the socket %q that systemd handed over: %w", name, err)
-		}
-		return l, nil
+		held = append(held, l)
 	}
-	return nil, nil
+	return held, nil
+}
+
+func listener(fd int, name string) (net.Listener, error) {
+	copied, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	unix.CloseOnExec(fd)
+	f := os.NewFile(uintptr(copied), name)
+	defer f.Close()
+	return net.FileListener(f)
 }
 
 // KeepSockets lets the manager's sockets outlive the exec by which a daemon starts itself anew; call it just before.

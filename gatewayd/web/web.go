@@ -73,14 +73,14 @@ func levelOf(r *http.Request) command.Level {
 	return level
 }
 
-// pageConnections is how many connections the page has at once; others wait. Each costs a descriptor, of which the lines,
-// the store and the uplinks need some, too, and what its request takes of the memory.
+// pageConnections is how many connections an address of the page has at once; others wait. Each costs a descriptor, of
+// which the lines, the store and the uplinks need some, too, and what its request takes of the memory.
 const pageConnections = 32
 
-// Run serves until the context ends: local (a Unix socket) may do everything, page (TCP; nil for none) may look.
-// Requests in progress get a second to end.
-func (s *Server) Run(ctx context.Context, local, page net.Listener) error {
-	errs := make(chan error, 2)
+// Run serves until the context ends: local (a Unix socket) may do everything, the pages (TCP) may look. Requests in
+// progress get a second to end.
+func (s *Server) Run(ctx context.Context, local net.Listener, pages ...net.Listener) error {
+	errs := make(chan error, 1+len(pages))
 	running := 0
 	var servers []*http.Server
 	serve := func(l net.Listener, level command.Level, h http.Handler) {
@@ -98,7 +98,7 @@ func (s *Server) Run(ctx context.Context, local, page net.Listener) error {
 		go func() { errs <- srv.Serve(l) }()
 	}
 	serve(local, command.Admin, s.paths)
-	if page != nil {
+	for _, page := range pages {
 		serve(netutil.LimitListener(page, pageConnections), command.Observe, fromHere(s.paths))
 	}
 	var failed error
