@@ -388,9 +388,7 @@ func (d *daemon) giveBack(t *candidate.Trial, report *changeReport, why string) 
 		_, err = d.reload(old)
 	} else {
 		if old != nil {
-			for _, l := range old.lines {
-				l.close()
-			}
+			old.close()
 		}
 		d.restart(0)
 	}

@@ -35,6 +35,17 @@ func openRadio(l config.Line, creds secrets, log *slog.Logger) *radio {
 	})}
 }
 
+// keysOn is a digest of the keys that a radio's devices encrypt with, which the driver reads when it begins to listen.
+func keysOn(c *config.Config, line string, creds secrets) string {
+	var files []string
+	for _, d := range c.On(line) {
+		if name := d.Quirks["key"]; name != "" {
+			files = append(files, creds(name))
+		}
+	}
+	return digestOf(files)
+}
+
 // Exchange implements link.Line: there is nothing to exchange bytes with.
 func (r *radio) Exchange(context.Context, []byte, time.Duration, link.Framer) ([]byte, error) {
 	return nil, &link.DownError{Line: "the radio", Err: errors.New("a radio carries no frames of wired protocols")}

@@ -34,9 +34,7 @@ func loadKept(kept *candidate.Store, creds string, log *slog.Logger) (*site, err
 	if kept.FromAfar() && (err != nil || s.fatal() != nil) {
 		if err == nil {
 			err = s.fatal()
-			for _, l := range s.lines {
-				l.close()
-			}
+			s.close()
 		}
 		log.Error("the configuration from afar cannot be run, and is given up", "error", err)
 		if err := kept.Abandon("the configuration from afar cannot be run: " + err.Error()); err != nil {

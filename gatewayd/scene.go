@@ -115,7 +115,7 @@ func sameLine(a, b *site, name string) bool {
 	}
 	la, ok := of(a)
 	lb, also := of(b)
-	// What was bound is compared too: a device's password is known only there.
+	// What was bound is compared too: a device's password is known only there. The keys of a radio are files of their own.
 	bound := func(s *site) (devices []field.Device) {
 		for _, d := range s.line(name).devices {
 			devices = append(devices, d.Device)
@@ -123,13 +123,14 @@ func sameLine(a, b *site, name string) bool {
 		return devices
 	}
 	return ok && also && reflect.DeepEqual(la, lb) && reflect.DeepEqual(a.config.On(name), b.config.On(name)) &&
-		reflect.DeepEqual(bound(a), bound(b))
+		reflect.DeepEqual(bound(a), bound(b)) && a.line(name).keys == b.line(name).keys
 }
 
 // reload makes the daemon run another configuration, which differs in nothing structural. Lines and platforms that are
 // the same in both are not touched; of the others a read that is under way is ended first. It gives the names of what
 // was begun anew.
 func (d *daemon) reload(next *site) ([]string, error) {
+	next.budgets() // while no loop of next's runs
 	before := d.here()
 	names := []string{}
 	fresh := map[string]bool{}
@@ -246,11 +247,20 @@ func fileThere(name string) bool {
 
 // digest tells whether a platform's secrets are the same.
 func (d *daemon) digest(p config.Platform) string {
+	files := []string{p.Secret, p.CA, p.Cert, p.Key}
+	for i, name := range files {
+		files[i] = d.credential(name)
+	}
+	return digestOf(files)
+}
+
+// digestOf tells whether files say the same; "" is none. One that cannot be read is told by who needs it.
+func digestOf(files []string) string {
 	h := sha256.New()
-	for _, name := range []string{p.Secret, p.CA, p.Cert, p.Key} {
+	for _, name := range files {
 		text := []byte(nil)
 		if name != "" {
-			text, _ = os.ReadFile(d.credential(name)) // one that is missing is told by the uplink
+			text, _ = os.ReadFile(name)
 		}
 		fmt.Fprintf(h, "%d ", len(text))
 		h.Write(text)

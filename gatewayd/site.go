@@ -35,6 +35,7 @@ type line struct {
 
 	listener field.Listener // of its devices that speak by themselves; nil when there are none
 
+	keys     string // of a radio: a digest of its devices' keys
 	drivers  map[voice]field.Driver
 	forecast float64 // share of its time that its devices need by their plans; 0 where that cannot be told
 }
@@ -59,7 +60,7 @@ func load(file string, creds secrets, open bool, log *slog.Logger) (*site, error
 		bound := &line{Line: l}
 		// Drivers plan by the line's speed, so that they need it for a mere check too. It is not opened by that.
 		if l.Radio != "" {
-			bound.wire = openRadio(l, creds, log)
+			bound.wire, bound.keys = openRadio(l, creds, log), keysOn(cfg, l.Name, creds)
 		} else if bound.wire, err = openLine(l, log); err != nil {
 			return nil, err
 		}
@@ -94,6 +95,13 @@ func load(file string, creds secrets, open bool, log *slog.Logger) (*site, error
 	}
 	slices.SortStableFunc(s.problems, config.Problem.Compare)
 	return s, nil
+}
+
+// close lets go of all lines of a site that does not run.
+func (s *site) close() {
+	for _, l := range s.lines {
+		l.close()
+	}
 }
 
 // bind binds one device. One that cannot be bound is a problem and is left out; the others go on.

@@ -34,25 +34,20 @@ func (d *daemon) reloadVerb(context.Context, json.RawMessage) (any, error) {
 		return nil, &command.Error{Code: command.Refused, Text: "the configuration that runs came from afar, and the installer's files have not changed since; " +
 			"`gatewayd config show` prints it, and any change of the files replaces it"}
 	}
-	next, err := load(file, secret, false, d.log)
+	next, err := load(file, secret, true, d.log) // once: what is judged is what runs, whoever writes the files meanwhile
 	if err != nil {
 		return nil, command.Invalidf("%s", err)
 	}
-	if err := judgeSite(next, filepath.Dir(file)); err != nil {
+	if err := d.judgeReload(next, filepath.Dir(file)); err != nil {
+		next.close()
 		return nil, err
-	}
-	if structural(d.here().config, next.config) {
-		return nil, &command.Error{Code: command.Refused, Text: "the configuration is right, but more has changed than lines, devices, operators and what is said of a platform: " +
-			"that takes a restart, `systemctl restart gatewayd`"}
 	}
 	notify := systemd.Notifier{}
 	told(d.log, notify.Reloading())
 	defer func() { told(d.log, notify.Ready()) }()
-	if next, err = load(file, secret, true, d.log); err != nil {
-		return nil, err
-	}
 	if newer {
 		if err := d.kept.Abandon("the installer's files were changed: they hold, and the configuration from afar is given up"); err != nil {
+			next.close()
 			return nil, err
 		}
 	}
@@ -67,6 +62,18 @@ func (d *daemon) reloadVerb(context.Context, json.RawMessage) (any, error) {
 	d.log.Info(text)
 	d.event(field.Event{Kind: "config", Subject: "reload", Text: text})
 	return reloadResult{begun}, nil
+}
+
+// judgeReload says why a configuration cannot be taken up by a daemon that goes on.
+func (d *daemon) judgeReload(next *site, dir string) error {
+	if err := judgeSite(next, dir); err != nil {
+		return err
+	}
+	if structural(d.here().config, next.config) {
+		return &command.Error{Code: command.Refused, Text: "the configuration is right, but more has changed than lines, devices, operators and what is said of a platform: " +
+			"that takes a restart, `systemctl restart gatewayd`"}
+	}
+	return nil
 }
 
 // runReload is `gatewayd reload`, which is also what `systemctl reload gatewayd` runs.
