@@ -20,6 +20,11 @@ func (s *Store) stall(err error, parcels []*parcel) {
 	f := s.flash
 	if !noRoom {
 		s.flash = nil
+		for _, p := range parcels {
+			if last := p.st.last(); last != nil {
+				last.closed = true // what the failed commit may have left behind it stays there, beyond its end
+			}
+		}
 	}
 	was := s.usable
 	s.usable, s.trouble, s.cause = false, err.Error(), Evicted

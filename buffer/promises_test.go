@@ -2,9 +2,11 @@ package buffer
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"edgegateway/adapters/field"
 )
@@ -122,4 +124,56 @@ func TestALossIsDeclaredWithTheBooks(t *testing.T) {
 	if n := wrong.Load(); n > 0 {
 		t.Errorf("%d times a rejected record was seen of which no loss was declared", n)
 	}
+}
+
+// TestACommitThatFailedAndStandsCostsNothing: the sync of a commit fails, Badger writes what was in it all the same when it
+// is closed, and a part of it is acknowledged from memory before the store is usable again.
+func TestACommitThatFailedAndStandsCostsNothing(t *testing.T) {
+	r := idle(t, testOptions(t.TempDir(), "a"))
+	g := meter("feeder-1")
+	seal := func() {
+		for r.seal(everything) {
+		}
+	}
+	r.fill(g, 0, 10)
+	seal()
+	r.fill(g, 10, 20)
+	now := time.Now()
+	r.mu.Lock()
+	parcels := r.gather(now, everything)
+	r.mu.Unlock()
+	p := parcels[0]
+	value, _, err := r.encode(r.flash, p)
+	if err == nil {
+		err = r.flash.commit([]change{{blockKey(field.Readings, r.place(p, p.st.last(), len(value), now).id, p.end), value}})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.stall(errors.New("input/output error"), parcels)
+	c := r.cursor("a")
+	b, _ := c.Next(Live, 5, 1<<20)
+	c.Ack(b)
+	r.w.retryAt = time.Time{}
+	r.heal(time.Now())
+	if !r.usable {
+		t.Fatalf("%+v", r.Stats())
+	}
+	r.fill(g, 20, 30)
+	seal()
+	r.flash.cache = blockCache{} // others were read meanwhile
+	var came ranges
+	for {
+		b, ok := c.Next(Backlog, 1, 1<<20)
+		if !ok {
+			break
+		}
+		came.add(b.Records[0].Seq, b.Records[0].Seq+1)
+		c.Ack(b)
+	}
+	came.add(b.Records[0].Seq, b.Records[4].Seq+1)
+	if came.within(1, 31) != 30 {
+		t.Errorf("of numbers 1 to 30 %v came", came)
+	}
+	r.balanced()
 }
