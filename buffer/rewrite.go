@@ -39,15 +39,15 @@ var errUnfit = errors.New("not to be rewritten")
 // rewrite makes one bucket of olds, which are neighbours that fits has found fit. A step of 0 leaves nothing out. It
 // says whether it did; what it began and gave up is dropped again.
 func (s *Store) rewrite(st *stream, olds []*bucket, step time.Duration) bool {
+	if !s.ready() || !s.finishRewrites() {
+		return false
+	}
 	s.mu.Lock()
-	f, ok := s.flash, s.usable
+	f := s.flash
 	k := &bucket{rewritten: true, first: olds[0].first, end: olds[len(olds)-1].end, epoch: olds[0].epoch,
 		shift: olds[0].shift, step: max(step, olds[0].step)}
 	served := s.owedTo(olds[0])
 	s.mu.Unlock()
-	if !ok || !s.finishRewrites() {
-		return false
-	}
 	s.w.nextBucket[st.class]++
 	k.id = s.w.nextBucket[st.class]
 	for _, b := range olds {

@@ -148,6 +148,31 @@ func TestThinningSpeaksForWhatGoes(t *testing.T) {
 	r.balanced()
 }
 
+// TestWhatCannotBeRewrittenNowIsRewrittenLater: while the disk is full nothing is thinned or joined.
+func TestWhatCannotBeRewrittenNowIsRewrittenLater(t *testing.T) {
+	for name, rewrite := range map[string]func(*running){
+		"thinning": func(r *running) { r.thin() },
+		"joining":  func(r *running) { r.join() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := idle(t, thinOptions(t.TempDir(), "a"))
+			secondly(r, []*field.Group{meter("feeder-1")}, 0, 300, 1)
+			r.closeLast()
+			reserve := r.opt.Reserve
+			r.opt.Reserve = 1 << 60
+			for range 10 {
+				rewrite(r)
+			}
+			r.opt.Reserve = reserve
+			rewrite(r)
+			if !r.streams[field.Readings].buckets[0].rewritten {
+				t.Error("it was given up for good")
+			}
+			r.balanced()
+		})
+	}
+}
+
 func TestJoiningLosesNothingAndSavesMuch(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -22,18 +22,25 @@ func (s *Store) thin() bool {
 			if s.rewrite(st, olds, step) {
 				return true
 			}
+			if !s.ready() {
+				return false
+			}
 			s.mu.Lock()
-			usable := s.usable
 			for _, b := range olds {
 				b.step = step // it would gain nothing
 			}
 			s.mu.Unlock()
-			if !usable {
-				return false
-			}
 		}
 	}
 	return false
+}
+
+// ready says that the store can be written to: what could not be rewritten before is not to be tried again.
+func (s *Store) ready() bool {
+	s.mu.Lock()
+	usable := s.usable
+	s.mu.Unlock()
+	return usable && s.room() == nil
 }
 
 // joinBelow is how many bytes a block has on average in a bucket that is joined: such come of deadlines, where little
@@ -52,7 +59,7 @@ func (s *Store) join() {
 		if len(olds) == 0 {
 			continue
 		}
-		if !s.rewrite(st, olds, 0) {
+		if !s.rewrite(st, olds, 0) && s.ready() {
 			s.mu.Lock()
 			for _, b := range olds {
 				b.unfit = true
