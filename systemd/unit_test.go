@@ -222,10 +222,34 @@ func TestPackageFilesAgree(t *testing.T) {
 	}
 }
 
+// TestRemovalLeavesNothing: a unit that goes on after its package is gone acts on what it finds then.
+func TestRemovalLeavesNothing(t *testing.T) {
+	var units []string
+	for _, kind := range []string{"service", "socket", "path"} {
+		names, err := filepath.Glob("*." + kind)
+		if err != nil || len(names) == 0 {
+			t.Fatalf("no %s: %v", kind, err)
+		}
+		units = append(units, names...)
+	}
+	for _, script := range []string{"deb.prerm", "deb.postrm"} {
+		text, err := os.ReadFile(filepath.Join("..", "packaging", "scripts", script))
+		if err != nil {
+			t.Fatal(err)
+		}
+		words := strings.FieldsFunc(withoutComments(string(text)), func(r rune) bool { return strings.ContainsRune(" \t\n\"", r) })
+		for _, unit := range units {
+			if !slices.Contains(words, unit) {
+				t.Errorf("%s forgets %s", script, unit)
+			}
+		}
+	}
+}
+
 func withoutComments(text string) string {
 	var b strings.Builder
 	for line := range strings.Lines(text) {
-		if !strings.HasPrefix(line, "#") {
+		if !strings.HasPrefix(strings.TrimSpace(line), "#") {
 			b.WriteString(line)
 		}
 	}
