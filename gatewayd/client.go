@@ -5,8 +5,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
@@ -25,7 +27,7 @@ type unreachableError struct {
 
 func (e *unreachableError) Error() string {
 	hint := "is gatewayd running? `systemctl status gatewayd` tells; --runtime names another one's folder"
-	if os.IsPermission(e.err) {
+	if errors.Is(e.err, fs.ErrPermission) {
 		hint = "you may not speak to it: use sudo, or join the group gatewayd"
 	}
 	return fmt.Sprintf("the daemon can't be reached at %s: %v\n    hint: %s", e.socket, e.err, hint)
