@@ -73,6 +73,51 @@ func TestALineThatIsDownIsNoDevicesFault(t *testing.T) {
 	})
 }
 
+// TestPeerThatHangsUpOverOneUnit: a gateway that closes the connection instead of saying that a unit is not there must
+// not take the other units along.
+func TestPeerThatHangsUpOverOneUnit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		_, absent := r.device("absent", time.Second)
+		absent.timeout = time.Millisecond
+		absent.set(fmt.Errorf("%w: 192.0.2.20:502: hung up by the other end", field.ErrLine))
+		for i := range 3 {
+			r.device(fmt.Sprint("unit-", i), 5*time.Second)
+		}
+		r.run()
+		time.Sleep(30 * time.Second)
+		synctest.Wait()
+		r.taken(field.Readings)
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		stats := r.loop.Stats()
+		if !stats.Up || stats.Devices[0].State != Offline {
+			t.Errorf("the line is up: %v; the absent device is %s", stats.Up, stats.Devices[0].State)
+		}
+		r.mu.Lock()
+		records := slices.Clone(r.records)
+		r.mu.Unlock()
+		if got := happened(r.taken(field.Events)); len(got) > 0 {
+			t.Errorf("events %q", got)
+		}
+		good := 0
+		for _, rec := range records {
+			if rec.Event == nil && rec.Group.Device != "absent" && rec.Quality == nil {
+				good++
+			}
+		}
+		if good < 3*120-3 {
+			t.Errorf("%d good records of the others, want one each 5 s", good)
+		}
+		absent.set(nil)
+		time.Sleep(2 * maxBackoff)
+		synctest.Wait()
+		if s := r.loop.Stats().Devices[0].State; s != Good {
+			t.Errorf("the absent one came, and is %s", s)
+		}
+	})
+}
+
 // flaky fails a read once with a line error, as a peer does that closed an idle connection.
 type flaky struct {
 	*station

@@ -63,6 +63,7 @@ type Loop struct {
 	out     outbox
 	one     [1]field.Record // what the sink is given, so that a reading costs no slice
 	down    bool            // the line is
+	culprit *unit           // with whose request it went down, until the next one
 	upSince time.Duration   // since when it is not, after it was
 	retry   time.Duration   // when a line that is down is tried again
 	respite time.Duration   // until when silent units leave the line to the others

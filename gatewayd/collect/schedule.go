@@ -92,13 +92,14 @@ func (l *Loop) plan(now time.Duration) {
 }
 
 // next finds the task with the earliest deadline among those that are due, or, when none is, the one that is due first.
-// A line that is down has one task, whatever is due: to be tried again. A line with nothing to poll is never due.
+// A line that is down has one task, whatever is due: to be tried again, with each unit in turn. A line with nothing to
+// poll is never due.
 func (l *Loop) next(now time.Duration) (best task, due time.Duration) {
 	const never = time.Duration(math.MaxInt64)
 	deadline, due := never, never
 	consider := func(t task, d, end time.Duration) {
 		switch {
-		case l.down: // the most urgent, due or not; of dead units only where there are no others
+		case l.down: // due or not; of dead units only where there are no others
 			d = l.retry
 			if end < deadline {
 				best, due, deadline = t, d, end
@@ -123,6 +124,9 @@ func (l *Loop) next(now time.Duration) (best task, due time.Duration) {
 				end := p.due + p.period
 				if u.silent > 0 {
 					end += suspicion * p.period
+				}
+				if l.down {
+					end = u.broke
 				}
 				consider(task{u, p}, p.due, end)
 			}

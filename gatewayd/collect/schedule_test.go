@@ -116,7 +116,9 @@ func TestEarliestDeadlineFirst(t *testing.T) {
 	l.respite = 70 * s
 	expect("unless the line rests from such", 50*s, 2, 51*s)
 	l.down, l.retry = true, 52*s
-	expect("a line that is down is tried with a live unit", 50*s, 2, 52*s)
+	expect("a line that is down is tried with a live unit", 50*s, 0, 52*s)
+	l.units[0].broke = 50 * s
+	expect("and then with another one", 51*s, 2, 52*s)
 }
 
 // TestAnOverloadedLineStarvesNoOne: each device gets its share, and what was missed is counted.

@@ -30,6 +30,7 @@ type unit struct {
 	probe   time.Duration // when a dead one is looked at next
 	backoff time.Duration // between two such looks
 	restate time.Duration // when to tell again that there is nothing to tell; 0 while there is
+	broke   time.Duration // when the line last failed with a request to it; 0 for never
 
 	written map[string]time.Duration // when each tag with limits was last written
 
@@ -71,8 +72,9 @@ func (u *unit) cheapest() *plan {
 // try asks a unit once, for a group or for a sign of life, and draws the conclusions.
 func (l *Loop) try(ctx context.Context, t task) {
 	start := l.now()
+	dead := t.unit.offline && !l.down && l.alive() // it says nothing of a line on which others live
 	r, read, err := l.ask(&t)
-	if errors.Is(err, field.ErrLine) && !l.down && ctx.Err() == nil {
+	if errors.Is(err, field.ErrLine) && !l.down && !dead && ctx.Err() == nil {
 		// Many peers close a connection that was idle, and the next request is the first to notice. A line that opens
 		// again at once was not down.
 		r, read, err = l.ask(&t)
@@ -83,12 +85,18 @@ func (l *Loop) try(ctx context.Context, t task) {
 		return // broken off: nothing was learnt
 	}
 	l.tally(t.unit, now, cost, err)
-	if errors.Is(err, field.ErrLine) {
+	u, p := t.unit, t.plan
+	if errors.Is(err, field.ErrLine) && !dead {
+		u.broke = now
+		l.culprit = nil
+		if !l.down {
+			l.culprit = u
+		}
 		l.lineFailed(now, at, err)
 		return
 	}
 	l.lineWorks(now, at)
-	u, p := t.unit, t.plan
+	l.accuse(u, now, at)
 	if err == nil {
 		l.answered(u, now, at)
 	} else {
@@ -148,6 +156,23 @@ func (l *Loop) unanswered(u *unit, now, cost time.Duration, at field.Stamp, err 
 			u.Name, u.Address, l.o.Line, err))
 	}
 	l.rest(now, cost)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	u.ledger.silent = u.silent
+}
+
+// accuse counts against a unit that the line failed with a request to it, when the very next one, to another unit, found
+// the line well: there are peers that hang up instead of saying that a unit is not there.
+func (l *Loop) accuse(other *unit, now time.Duration, at field.Stamp) {
+	u := l.culprit
+	l.culprit = nil
+	if u == nil || u == other || u.offline {
+		return
+	}
+	if u.silent++; u.silent >= patience {
+		l.goOffline(u, now, at, fmt.Sprintf("device %s (address %s on line %s): the line fails with each request to it, and with no other's; check its address, and whether it is there",
+			u.Name, u.Address, l.o.Line))
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	u.ledger.silent = u.silent
