@@ -334,6 +334,26 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// TestRefusedInTurns: who is heard may say anything; the log, which lies on flash, has each reason once.
+func TestRefusedInTurns(t *testing.T) {
+	r := newRig(t)
+	var log lockedText
+	r.o.Log = slog.New(slog.NewTextHandler(&log, nil))
+	r.device("tag", homeAddress, nil, "t = temperature")
+	r.run()
+	r.listening()
+	d := r.put(homeAddress, "")
+	data := func(b ...byte) sim.Advert { return sim.Advert{RSSI: -50, Service: map[uint16][]byte{0xFCD2: b}} }
+	for range 20 {
+		r.say(d, data(0x40, 0x02))
+		r.say(d, data(0x40, 0xBB, 0x01))
+	}
+	r.await("all are counted", func() bool { s := r.driver.Stats(); return s.Truncated == 20 && s.Unknown == 20 })
+	if n := strings.Count(log.String(), "an advertisement is refused"); n != 2 {
+		t.Errorf("%d lines for two reasons:\n%s", n, log.String())
+	}
+}
+
 // TestOddObjects: shapes that BlueZ never documents are counted, and the next good one is heard.
 func TestOddObjects(t *testing.T) {
 	r := newRig(t)
@@ -464,4 +484,22 @@ func Example() {
 	// line    = "radio"
 	// address = "C4:AB:12:34:56:78"
 	// profile = "ruuvi-tag"
+}
+
+// lockedText is what was logged from any goroutine.
+type lockedText struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lockedText) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *lockedText) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }

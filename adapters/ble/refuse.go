@@ -1,16 +1,23 @@
 package ble
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
+
+// mostReasons bounds the reasons that are logged of one device: who is in range can have it refused for any, as often as
+// they like.
+const mostReasons = 16
 
 // refuse books a message that is not believed; each new reason is logged once.
 func (s *session) refuse(st *Station, err error) {
 	s.d.stats.refuse(err)
 	st.mu.Lock()
 	st.book.Refused++
-	before := st.book.Refusal
 	st.book.Refusal = err.Error()
 	st.mu.Unlock()
-	if kind(before) != kind(err.Error()) {
+	if why := kind(err.Error()); !slices.Contains(st.reasons, why) && len(st.reasons) < mostReasons {
+		st.reasons = append(st.reasons, why)
 		s.d.o.Log.Warn("an advertisement is refused", "device", st.name, "error", err)
 	}
 }

@@ -26,9 +26,10 @@ type Station struct {
 
 	// Below: for the goroutine of Listen only.
 	decoder *advert.Decoder
-	key     []byte // that the decoder has
-	sealed  string // the seal of what it decrypts; "" where nobody keeps the numbers
-	seen    []seen // what each kind of field said last
+	key     []byte   // that the decoder has
+	sealed  string   // the seal of what it decrypts; "" where nobody keeps the numbers
+	seen    []seen   // what each kind of field said last
+	reasons []string // for which it was refused, as far as they were logged
 
 	mu    sync.Mutex
 	again chan struct{} // closed, and made anew, when something was heard
