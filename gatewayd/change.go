@@ -277,7 +277,8 @@ func (d *daemon) snapshot() map[*platform]uint64 {
 }
 
 // prove looks at a configuration on trial until it is kept or its time is over. The evidence: every platform that was
-// reached before, or else the first one, has taken something since; and so many of the points that were good are good.
+// reached before and is left, or else the first one, has taken something since; and so many of the points that were good
+// are good.
 func (d *daemon) prove(ctx context.Context, t *candidate.Trial, report *changeReport, before map[*platform]uint64) (any, error) {
 	begun := time.Now()
 	within := time.Duration(t.Within) * time.Millisecond
@@ -330,14 +331,24 @@ func (d *daemon) look(t *candidate.Trial, report *changeReport, before map[*plat
 			report.Missing = append(report.Missing, point)
 		}
 	}
-	for i, p := range d.here().platforms {
-		if !slices.Contains(t.Reached, p.Name) && (i > 0 || len(t.Reached) > 0) {
-			continue
-		}
+	asked := proofOf(d.here().platforms, t.Reached)
+	if len(asked) == 0 && len(t.Reached) > 0 {
+		report.Away = append(report.Away, "there is none in it")
+	}
+	for _, p := range asked {
 		if st := p.uplink.Stats(); !st.Connected || st.Messages <= before[p] {
 			report.Away = append(report.Away, p.Name+": "+cmp.Or(st.LastError, "it has acknowledged nothing yet"))
 		}
 	}
+}
+
+// proofOf gives the platforms that have to be reached: of those that were before, all that are left; else the first.
+func proofOf(platforms []*platform, before []string) []*platform {
+	left := slices.DeleteFunc(slices.Clone(platforms), func(p *platform) bool { return !slices.Contains(before, p.Name) })
+	if len(left) > 0 {
+		return left
+	}
+	return platforms[:min(1, len(platforms))]
 }
 
 // reason says in words what the evidence is.

@@ -64,11 +64,9 @@ func (d *daemon) resume(ctx context.Context) error {
 	}
 	result, err := d.prove(proving, t, report, nil)
 	d.change.end()
-	if d.change.stopped() && result == nil {
-		return nil
-	}
-	if t.ID != "" {
-		d.desk.Complete(context.WithoutCancel(ctx), t.Operator, t.ID, result, err)
+	// What is not kept is answered by the start that follows: the platform that asked may not be in this configuration.
+	if t.ID != "" && err == nil {
+		d.desk.Complete(context.WithoutCancel(ctx), t.Operator, t.ID, result, nil)
 	}
 	<-ctx.Done()
 	return nil

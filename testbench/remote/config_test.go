@@ -182,6 +182,7 @@ func TestBadConfigurationsComeBackInTime(t *testing.T) {
 		return text
 	}
 	controller, _ := s.plant.Hosts()
+	noPlatform := regexp.MustCompile(`(?s)\[platform\]\n.*?\n\n`).ReplaceAllString(s.config, "")
 	dead := "name = \"dead\"\ntitle = \"a device that is not there\"\nprotocol = \"modbus\"\nsource = \"testbench\"\n\n[[tag]]\nname = \"x\"\nat = \"input 9000\"\ntype = \"uint16\"\n\n" +
 		"[[test]]\norigin = \"constructed\"\naddress = \"1\"\nrequest = \"01 04 23 28 00 01 BB 86\"\nanswer = \"01 04 02 00 07 F9 32\"\nexpect = { x = 7 }\n"
 	for _, c := range []struct {
@@ -190,6 +191,8 @@ func TestBadConfigurationsComeBackInTime(t *testing.T) {
 		words      []string
 	}{
 		{"wrong-broker", replace(s.broker.URL(), "mqtt://127.0.0.1:9"), nil, []string{"the platform is not reached"}},
+		{"another-platform", strings.Replace(replace(s.broker.URL(), "mqtt://127.0.0.1:9"), "[platform]\n", "[platform]\nname = \"elsewhere\"\n", 1), nil, []string{"the platform is not reached", "elsewhere"}},
+		{"no-platform", noPlatform, nil, []string{"the platform is not reached", "there is none"}},
 		{"wrong-client-secret", replace("[platform]\n", "[platform]\nusername = \"x\"\nsecret = \"not-there\"\n"), nil, []string{"the platform is not reached", "not-there"}},
 		{"wrong-port", replace(controller, "127.0.0.1:9"), nil, []string{"points", "pump-1/"}},
 		{"wrong-device-file", replace(s.plant.Port.Name(), s.plant.Port.Name()+"-not"), nil, []string{"points", "feeder-"}},
@@ -197,7 +200,7 @@ func TestBadConfigurationsComeBackInTime(t *testing.T) {
 		{"wrong-unit", replace(`address  = "255"`, `address  = "7"`), nil, []string{"points", "pump-1/"}},
 		{"dead-profile", replace(`profile = "eastron-sdm630"`, `profile = "dead"`), map[string]any{"files": map[string]any{"profiles/dead.toml": dead}}, []string{"points", "feeder-"}},
 	} {
-		if !*full && c.name != "wrong-broker" && c.name != "wrong-baud" {
+		if !*full && c.name != "wrong-broker" && c.name != "another-platform" && c.name != "no-platform" && c.name != "wrong-baud" {
 			continue
 		}
 		more := map[string]any{"within": within.String()}
