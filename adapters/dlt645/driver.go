@@ -255,7 +255,10 @@ func (r request) fits(n int) string {
 // Cost implements field.Coster.
 func (s *Station) Cost(group string) field.Cost {
 	c := field.Cost{Timeout: s.timeout}
-	pause := s.stats.Pause(usualWait, s.driver.talk.Line.Timing().Silence)
+	pause, wake := s.stats.Pause(usualWait, s.driver.talk.Line.Timing().Silence), defaultWake
+	if s.stats.Turnaround() > 0 {
+		wake = 0 // what was measured is the time to the frame, beyond its own bytes
+	}
 	for _, r := range s.plans[group] {
 		n := 1
 		if r.points[0].Where.word == "clock" {
@@ -263,7 +266,7 @@ func (s *Station) Cost(group string) field.Cost {
 		}
 		c.Exchanges += n
 		c.Sent += n * (s.wake + overhead + s.version.idSize())
-		c.Received += n * (defaultWake + overhead + s.version.idSize() + r.size())
+		c.Received += n * (wake + overhead + s.version.idSize() + r.size())
 		c.Pause += time.Duration(n) * pause
 	}
 	return c

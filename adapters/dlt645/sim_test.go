@@ -320,13 +320,16 @@ func TestCost(t *testing.T) {
 		d, line := wired(bus)
 		s := bind(t, d, field.Device{Address: number, Tags: []field.Tag{
 			{Name: "a", At: "02010100"}, {Name: "c", At: "02010300"}, {Name: "e", At: "00010000"}}})
+		if c := s.Cost(field.MainGroup); c.Received != (4+12+4+6)+(4+12+4+4) {
+			t.Errorf("%+v, before the meter was met", c)
+		}
 		read(t, s)
 		sent := 0
 		for _, r := range line.Requests {
 			sent += len(r)
 		}
 		c := s.Cost(field.MainGroup)
-		if c.Exchanges != len(line.Requests) || c.Sent != sent || c.Received != (4+12+4+6)+(4+12+4+4) {
+		if c.Exchanges != len(line.Requests) || c.Sent != sent || c.Received != (12+4+6)+(12+4+4) { // wake-up bytes are in the turnaround
 			t.Errorf("%+v, and %d requests with %d bytes were sent", c, len(line.Requests), sent)
 		}
 		if c.Pause != 40*time.Millisecond || c.Timeout != time.Second {

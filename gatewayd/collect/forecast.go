@@ -70,17 +70,21 @@ func Forecast(devices []Device, char func(mode string) time.Duration) Load {
 		}
 		load.Devices = append(load.Devices, DeviceLoad{Name: d.Name, Every: d.Every})
 	}
+	busy := 0.0
 	for _, p := range polls {
-		share := (p.cost.Time(p.char).Seconds() + p.yielding(polls, total)) * p.rate
+		busy += p.cost.Time(p.char).Seconds() * p.rate
+	}
+	for _, p := range polls {
+		share := (p.cost.Time(p.char).Seconds() + min(1, busy)*p.yielding(polls, total)) * p.rate
 		load.Devices[p.device].Share += share
 		load.Share += share
 	}
 	return load
 }
 
-// yielding is how many seconds a read waits for the silence of slower modes, on average: who listens in one of them must
-// have heard the end of what came before, and any read may have come before. A read in the slower mode has that silence
-// in its own cost.
+// yielding is how many seconds a read waits for the silence of slower modes when it follows upon another, on average: who
+// listens in one of them must have heard the end of what came before, and any read may have come before. A read in the
+// slower mode has that silence in its own cost. A line that is busy half of the time has the silence mostly behind it.
 func (p poll) yielding(polls []poll, total float64) float64 {
 	wait := 0.0
 	for _, before := range polls {

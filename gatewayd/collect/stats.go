@@ -222,13 +222,14 @@ func (g *unitLedger) spread() (mean, p95 time.Duration) {
 	return time.Duration(sum) * ms / time.Duration(n), time.Duration(sorted[(n*95+99)/100-1]) * ms
 }
 
-// minute counts busy time over about the last minute, in steps of five seconds.
+// minute counts busy time over about the last minute, in steps so short that it makes little difference when in one of
+// them somebody is asked, time and again.
 type minute struct {
-	steps [12]time.Duration
+	steps [60]time.Duration
 	last  int64 // the number of the newest step
 }
 
-const stepOf = 5 * time.Second
+const stepOf = time.Second
 
 func (m *minute) turn(now time.Duration) {
 	step := int64(now / stepOf)
