@@ -80,7 +80,10 @@ func (s *Store) tend() bool {
 	s.mu.Lock()
 	f := s.flash
 	s.mu.Unlock()
-	if f == nil || f.compact || s.w.untended < memTable/2 {
+	if f == nil {
+		return false
+	}
+	if f.compact || s.w.untended < memTable/2 {
 		return true
 	}
 	s.w.untended = 0

@@ -2,9 +2,12 @@ package buffer
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"strings"
 	"testing"
+
+	"edgegateway/adapters/field"
 )
 
 // compactors says whether any goroutine of Badger's compactors is there.
@@ -42,5 +45,19 @@ func TestCompactorsComeAndGo(t *testing.T) {
 	r.balanced()
 	if err := r.Append(context.Background(), event(1)); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestNothingIsGivenUpForRoomWithoutAStore: where nothing can be freed no bucket is given up, either.
+func TestNothingIsGivenUpForRoomWithoutAStore(t *testing.T) {
+	r := idle(t, testOptions(t.TempDir(), "a"))
+	r.fill(meter("feeder-1"), 0, 10)
+	for r.seal(everything) {
+	}
+	r.stall(errors.New("input/output error"), nil)
+	r.disk = r.opt.Limit
+	r.seal(everything)
+	if b := r.Stats().Destinations[0].Books[field.Readings]; b.Lost > 0 {
+		t.Errorf("%+v", b)
 	}
 }
