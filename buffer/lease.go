@@ -285,7 +285,7 @@ func (st *stream) doubtful() uint64 {
 
 var errNoFolder = errors.New("no folder")
 
-// improvise numbers on in an epoch of this process.
+// improvise numbers on in an epoch of this process. Of those of the folder's epoch some may be in memory alone.
 func (s *Store) improvise() {
 	epoch := 1<<31 | rand.Uint32()>>1
 	for c, st := range s.streams {
@@ -293,8 +293,11 @@ func (s *Store) improvise() {
 		if l.end == math.MaxUint64 {
 			continue
 		}
-		if l.epoch != 0 {
-			s.w.ident.Next[c] = l.next
+		if id := &s.w.ident; l.epoch != 0 {
+			if id.Next[c] < l.next {
+				id.question(doubt{id.Epoch, field.Class(c), id.Next[c], l.next})
+			}
+			id.Next[c] = l.next
 		}
 		*l = lease{epoch: epoch, next: 1, end: math.MaxUint64}
 		s.number(st)

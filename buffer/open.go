@@ -83,7 +83,7 @@ func (s *Store) connect(now time.Time) error {
 		s.makeGood(&before, before.Epoch == s.w.ident.Epoch)
 	}
 	s.flushLosses()
-	for len(s.w.ident.Doubt) > 0 && s.sealNow(urgent) {
+	for s.sealNow(everything) { // what waits may have numbers of an epoch that the folder is about to forget
 	}
 	s.noteFolder()
 	return nil

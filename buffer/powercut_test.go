@@ -322,3 +322,71 @@ func TestACursorWaitsForTheNewsOfAGap(t *testing.T) {
 		t.Errorf("of numbers 1 to 10 only %v are explained", spans)
 	}
 }
+
+// TestACutAfterNumbersOfItsOwn: the folder could not be written until the numbers ran out, and the power goes when it
+// can be again.
+func TestACutAfterNumbersOfItsOwn(t *testing.T) {
+	o := testOptions(t.TempDir(), "a")
+	r := idle(t, o)
+	const n = 10
+	r.fill(meter("feeder-1"), 0, n) // in memory alone
+	r.stall(errors.New("input/output error"), nil)
+	obstacle := filepath.Join(o.Dir, identityFile+".new")
+	if err := os.Mkdir(obstacle, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	l := &r.streams[field.Readings].lease
+	l.end = l.next
+	r.renewLeases(time.Now())
+	if l.epoch == r.w.ident.Epoch {
+		t.Fatalf("%+v: numbers were leased", r.w.ident)
+	}
+	if err := os.Remove(obstacle); err != nil {
+		t.Fatal(err)
+	}
+	r.w.leaseAt = time.Time{}
+	r.renewLeases(time.Now())
+	o.Dir = r.cut()
+
+	again := start(t, o, quick())
+	again.wait("the skips", func() bool { return again.Stats().Destinations[0].Books[field.Events].Buffered >= 1 })
+	again.sealed(field.Events)
+	if spans := explained(again, again.cursor("a"))["data"]; spans.within(1, n+1) != n {
+		t.Errorf("of numbers 1 to %d, which were in memory alone, only %v are explained", n, spans)
+	}
+}
+
+// TestACutAfterAStoreWasSetAside: what was in memory has numbers of the epoch that ended with the damaged store.
+func TestACutAfterAStoreWasSetAside(t *testing.T) {
+	o := testOptions(t.TempDir(), "a")
+	o.Commit = time.Hour
+	r := idle(t, o)
+	const n = 10
+	r.fill(meter("feeder-1"), 0, n)
+	r.stall(errHeader, nil)
+	corrupt(t, o.Dir, "MANIFEST")
+	r.w.retryAt = time.Time{}
+	r.heal(time.Now())
+	if !r.usable || r.Epoch() != 2 {
+		t.Fatalf("%+v", r.Stats())
+	}
+	o.Dir = r.cut()
+
+	again := start(t, o, quick())
+	again.wait("the skips", func() bool { return again.Stats().Destinations[0].Books[field.Events].Buffered >= 1 })
+	again.sealed(field.Events)
+	var spans ranges
+	for _, e := range drain(again.cursor("a"), Events) {
+		if m := e.Event.More; e.Event.Kind == "skip" && e.Event.Subject == "data" && m[2].Value.Bits() == 1 {
+			spans.add(m[0].Value.Bits(), m[1].Value.Bits()+1)
+		}
+	}
+	for b, ok := again.cursor("a").Next(Backlog, 100, 1<<20); ok; b, ok = again.cursor("a").Next(Backlog, 100, 1<<20) {
+		if b.Epoch == 1 {
+			spans.add(b.Records[0].Seq, b.Records[len(b.Records)-1].Seq+1)
+		}
+	}
+	if spans.within(1, n+1) != n {
+		t.Errorf("of numbers 1 to %d of the first epoch only %v came or are explained", n, spans)
+	}
+}

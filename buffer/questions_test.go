@@ -190,8 +190,8 @@ func TestEpochChangesWithAHeadFull(t *testing.T) {
 		t.Fatalf("%+v", r.Stats())
 	}
 	r.fill(g, 10, 15)
-	// What was named under the old epoch keeps its name; the new one begins anew.
-	b, _ := c.Next(Live, 100, 1<<20)
+	// What was named under the old epoch keeps its name, and is on flash now; the new one begins anew.
+	b, _ := c.Next(Backlog, 100, 1<<20)
 	if b.Epoch != 1 || seqs(b.Records) != "5-10" {
 		t.Fatalf("%+v", b)
 	}
