@@ -148,7 +148,7 @@ func dropAsides(dir string) bool {
 }
 
 // attempts counts the openings that did not end: a store that kills the process is as damaged as one that fails.
-// The file is removed when one ends.
+// The file is removed when one ends, with an error or without.
 func attempts(dir string) int {
 	name := filepath.Join(dir, openingFile)
 	b, _ := os.ReadFile(name) // none is 0

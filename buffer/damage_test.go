@@ -230,6 +230,32 @@ func TestALockThatIsStillHeldIsWaitedFor(t *testing.T) {
 	}
 }
 
+// TestWhatIsInUseIsLeftAlone: while another process has the store on flash open, what it is about to list or to fill looks
+// like the rests of a crash.
+func TestWhatIsInUseIsLeftAlone(t *testing.T) {
+	o := testOptions(t.TempDir(), "a")
+	dir := filepath.Join(o.Dir, flashFolder)
+	holder, err := openFlash(dir, "", newShapes(), o.Log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer holder.close()
+	for _, name := range []string{"000099.sst", "00099.mem"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r := idle(t, o); r.Stats().Durable {
+		t.Fatal("the store is open while another has it")
+	}
+	if found(t, dir, "000099.sst") != 1 || found(t, dir, "00099.mem") != 1 {
+		t.Error("they were taken away")
+	}
+	if found(t, o.Dir, openingFile) > 0 {
+		t.Error("an attempt that ended counts as a crash")
+	}
+}
+
 func TestNoUsableFolder(t *testing.T) {
 	parent := t.TempDir()
 	file := filepath.Join(parent, "state")

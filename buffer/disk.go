@@ -39,6 +39,22 @@ func lockFolder(dir string) (*folderLock, error) {
 	return &folderLock{f}, nil
 }
 
+// unused gives an error while some process has Badger open in dir: it holds a lock on the folder itself.
+func unused(dir string) error {
+	d, err := os.Open(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := unix.Flock(int(d.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return fmt.Errorf("%s: another process has the store open: %w", dir, err)
+	}
+	return nil
+}
+
 // awaitLock tries again for a while what failed because another process holds a lock: one that was killed holds its own
 // until the kernel has taken it apart, and one that looked at the store on its behalf may outlive it.
 func awaitLock[T any](most time.Duration, try func() (T, error)) (T, error) {

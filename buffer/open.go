@@ -102,6 +102,10 @@ func (s *Store) openAny() (f *flash, m meta, aside wreck, err error) {
 		}
 	}
 	crashes := attempts(s.opt.Dir)
+	defer opened(s.opt.Dir)
+	if _, err := awaitLock(s.tune.lock, func() (struct{}, error) { return struct{}{}, unused(dir) }); err != nil {
+		return nil, m, wreck{}, err
+	}
 	if err = sweep(dir); err == nil {
 		err = s.shelter(dir)
 	}
@@ -140,7 +144,6 @@ func (s *Store) openAny() (f *flash, m meta, aside wreck, err error) {
 	if err != nil {
 		return nil, m, wreck{}, err
 	}
-	opened(s.opt.Dir)
 	return f, m, aside, nil
 }
 
