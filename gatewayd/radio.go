@@ -64,7 +64,7 @@ func (r *radio) Trace() *link.Trace { return &r.trace }
 func (r *radio) Stats() link.Stats {
 	s := r.driver.Stats()
 	return link.Stats{Up: s.Listening, LastError: s.Trouble, Exchanges: s.Connects + s.Failures, Timeouts: s.Failures,
-		Garbage: s.Truncated + s.Unknown + s.Key + s.Replayed + s.Odd}
+		Garbage: s.Truncated + s.Unknown + s.Key + s.Replayed + s.Plain + s.Odd}
 }
 
 // remember makes a radio go on where the devices' counts stand.
@@ -109,7 +109,7 @@ func (l *line) radioHealth(out *health.Line, devices []health.Device) {
 	s := r.driver.Stats()
 	out.Radio = &health.Radio{
 		Adapter: s.Adapter, Address: s.Address, Mode: s.Mode, Heard: moment(s.Heard), Trouble: s.Trouble, Adverts: s.Adverts, Repeats: s.Repeats, Strangers: s.Strangers, Forgotten: s.Forgotten,
-		Dropped: s.Dropped, Odd: s.Odd, Truncated: s.Truncated, Unknown: s.Unknown, Key: s.Key, Replayed: s.Replayed,
+		Dropped: s.Dropped, Odd: s.Odd, Truncated: s.Truncated, Unknown: s.Unknown, Key: s.Key, Replayed: s.Replayed, Plain: s.Plain,
 		Scans: s.Scans, Cycles: s.Cycles, Restarts: s.Restarts, Connects: s.Connects, Failures: s.Failures,
 	}
 	for _, d := range s.Devices {

@@ -305,9 +305,10 @@ func TestRefused(t *testing.T) {
 	r := newRig(t)
 	r.device("sealed", homeAddress, map[string]string{"key": "key"}, "t = temperature")
 	r.device("keyless", "54:48:E6:8F:80:A6", map[string]string{"key": "nowhere"}, "t = temperature")
+	r.device("open", "54:48:E6:8F:80:A7", nil, "t = temperature")
 	r.run()
 	r.listening()
-	d, k := r.put(homeAddress, ""), r.put("54:48:E6:8F:80:A6", "")
+	d, k, o := r.put(homeAddress, ""), r.put("54:48:E6:8F:80:A6", ""), r.put("54:48:E6:8F:80:A7", "")
 	data := func(b ...byte) sim.Advert { return sim.Advert{RSSI: -50, Service: map[uint16][]byte{0xFCD2: b}} }
 	sealed := []byte{0x41, 0xA4, 0x72, 0x66, 0xC9, 0x5F, 0x73, 0x00, 0x11, 0x22, 0x33, 0x78, 0x23, 0x72, 0x14}
 	forged := slices.Clone(sealed)
@@ -322,10 +323,10 @@ func TestRefused(t *testing.T) {
 	}
 	r.say(d, data(sealed...))
 	r.await("the real one", func() bool { return slices.Equal(r.heard(), []string{"sealed: t=25.06"}) })
-	r.say(k, data(0x40, 0x01, 97))
+	r.say(o, data(0x40, 0x01, 97))
 	r.await("the battery is known, which no tag asks for", func() bool {
 		s := r.driver.Stats()
-		return s.Devices[1].Battery == field.Int(97) && s.Devices[0].Battery.IsNull() && !s.Heard.IsZero()
+		return s.Devices[2].Battery == field.Int(97) && s.Devices[0].Battery.IsNull() && !s.Heard.IsZero()
 	})
 	for _, dev := range r.driver.Stats().Devices {
 		if dev.Name == "keyless" && (dev.Refused != 1 || !strings.Contains(dev.Refusal, "no key")) || dev.Name == "sealed" && dev.Refused != 3 {

@@ -1,6 +1,7 @@
 package ble
 
 import (
+	"errors"
 	"slices"
 	"strings"
 )
@@ -8,6 +9,9 @@ import (
 // mostReasons bounds the reasons that are logged of one device: who is in range can have it refused for any, as often as
 // they like.
 const mostReasons = 16
+
+// errPlain refuses what anybody can have said in the device's name.
+var errPlain = errors.New("not encrypted, although the device has a key")
 
 // refuse books a message that is not believed; each new reason is logged once.
 func (s *session) refuse(st *Station, err error) {

@@ -236,7 +236,7 @@ func (s *session) power(ctx context.Context, on bool) error {
 	return err
 }
 
-// loadKey gives a station its key. Without it, what the device encrypts is refused and counted; the rest goes on.
+// loadKey gives a station its key. Where it cannot be had, every advertised value of the device is refused and counted.
 func (s *session) loadKey(st *Station) {
 	if st.quirks.key == "" {
 		return
@@ -247,7 +247,7 @@ func (s *session) loadKey(st *Station) {
 		key, err = advert.ParseKey(string(text))
 	}
 	if err != nil {
-		s.d.o.Log.Warn("the device's key cannot be used: what it encrypts is refused", "device", st.name, "credential", st.quirks.key, "error", err)
+		s.d.o.Log.Warn("the device's key cannot be used: what it advertises is refused", "device", st.name, "credential", st.quirks.key, "error", err)
 		return
 	}
 	if slices.Equal(key, st.key) {
@@ -411,7 +411,6 @@ func (s *session) device(path dbus.ObjectPath, changed properties, added bool) {
 	records, err := st.advertised(st.fresh(fields), rssi)
 	if err != nil {
 		s.refuse(st, err)
-		return
 	}
 	for _, r := range records {
 		st.noted(r, now)

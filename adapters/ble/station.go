@@ -96,7 +96,7 @@ func (s *Station) Hear(message []byte) (field.Record, error) {
 }
 
 // advertised makes records of an advertisement: of each group that is heard and spoken of, and at least one, as a sign
-// of life. A refusal says why nothing of it is believed: there is no record then.
+// of life. A refusal says why some of its fields are not believed; if none is, there is no record.
 func (s *Station) advertised(fields []advert.Field, rssi *int16) (records []field.Record, refusal error) {
 	var made [2]*field.Record // by the group's place
 	record := func(i int) *field.Record {
@@ -115,6 +115,14 @@ func (s *Station) advertised(fields []advert.Field, rssi *int16) (records []fiel
 		}
 		if err != nil && !errors.Is(err, advert.ErrUnknown) {
 			refusal = err
+			continue
+		}
+		if s.quirks.key != "" && !frame.Sealed {
+			if s.carries(f, frame) {
+				refusal = fmt.Errorf("%s data of %04X: it is %w", f.Source, f.ID, errPlain)
+			} else {
+				understood = true // it only says that it is there
+			}
 			continue
 		}
 		understood = true
@@ -159,11 +167,16 @@ func (s *Station) advertised(fields []advert.Field, rssi *int16) (records []fiel
 	if len(records) == 0 {
 		for _, g := range s.groups {
 			if g.heard() {
-				return []field.Record{g.blank(field.Absent)}, nil
+				return []field.Record{g.blank(field.Absent)}, refusal
 			}
 		}
 	}
-	return records, nil
+	return records, refusal
+}
+
+// carries says whether a field holds values: those of its format, or the bytes of a tag.
+func (s *Station) carries(f *advert.Field, frame advert.Frame) bool {
+	return len(frame.Measures) > 0 || s.has(func(p *point) bool { return p.origin == fromBytes && p.means(f) })
 }
 
 // met books a message that was understood.

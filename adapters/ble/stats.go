@@ -28,6 +28,7 @@ type Stats struct {
 	Unknown   uint64
 	Key       uint64
 	Replayed  uint64
+	Plain     uint64 // not encrypted, of devices with a key
 
 	Scans, Cycles, Restarts uint64 // steps of recovery: the scan, the adapter, bluetoothd
 	Connects, Failures      uint64 // connections made, and not
@@ -79,6 +80,8 @@ func (s *stats) refuse(err error) {
 			s.Key++
 		case errors.Is(err, advert.ErrReplay):
 			s.Replayed++
+		case errors.Is(err, errPlain):
+			s.Plain++
 		default:
 			s.Unknown++
 		}

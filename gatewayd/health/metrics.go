@@ -207,6 +207,7 @@ func families() []family {
 					emit(float64(r.Unknown), l.Name, "unknown")
 					emit(float64(r.Key), l.Name, "key")
 					emit(float64(r.Replayed), l.Name, "replayed")
+					emit(float64(r.Plain), l.Name, "plain")
 				}
 			}
 		}},

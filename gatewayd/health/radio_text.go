@@ -58,7 +58,7 @@ func (r *Radio) refused() string {
 	for _, c := range [...]struct {
 		n    uint64
 		what string
-	}{{r.Truncated, "cut short"}, {r.Unknown, "unknown"}, {r.Key, "not decrypted"}, {r.Replayed, "replayed"}} {
+	}{{r.Truncated, "cut short"}, {r.Unknown, "unknown"}, {r.Key, "not decrypted"}, {r.Replayed, "replayed"}, {r.Plain, "not encrypted"}} {
 		if c.n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", c.n, c.what))
 		}

@@ -147,7 +147,8 @@ type Radio struct {
 	Truncated uint64 `json:"truncated"` // messages refused: cut short,
 	Unknown   uint64 `json:"unknown"`   // with an object that is not known,
 	Key       uint64 `json:"key"`       // encrypted with another key, or damaged,
-	Replayed  uint64 `json:"replayed"`  // with a number that was there before
+	Replayed  uint64 `json:"replayed"`  // with a number that was there before,
+	Plain     uint64 `json:"plain"`     // not encrypted, although the device has a key
 	Scans     uint64 `json:"scans"`     // steps of recovery: the scan begun anew,
 	Cycles    uint64 `json:"cycles"`    // the adapter switched off and on,
 	Restarts  uint64 `json:"restarts"`  // bluetoothd restarted

@@ -49,14 +49,14 @@ func TestPrintRadios(t *testing.T) {
 	}
 	s.Lines = append(s.Lines,
 		health.Line{Name: "upstairs", Where: "hci0", Radio: &health.Radio{Adapter: "hci0", Address: "00:1A:7D:DA:71:13", Mode: "passive", Heard: 99_800,
-			Adverts: 170, Repeats: 3, Strangers: 4, Dropped: 5, Truncated: 1, Unknown: 2, Key: 6, Replayed: 7}},
+			Adverts: 170, Repeats: 3, Strangers: 4, Dropped: 5, Truncated: 1, Unknown: 2, Key: 6, Replayed: 7, Plain: 8}},
 		health.Line{Name: "yard", Where: "hci1", Radio: &health.Radio{Adapter: "hci1", Mode: "off"}})
 	s.Devices = append(s.Devices,
 		health.Device{Name: "hall", Line: "upstairs", Address: "C0:00:00:00:00:01", Air: &health.Air{RSSI: -60, Heard: 55_000, Battery: &level, Format: "bthome", Adverts: 9, Repeats: 8, Connected: true}},
 		health.Device{Name: "cellar", Line: "upstairs", Address: "C0:00:00:00:00:02", Air: &health.Air{Refused: 7, Refusal: "replayed: message 8 after 9"}})
 	got := print(s)
 	for _, want := range []string{
-		"upstairs hci0 00:1A:7D:DA:71:13 passive 0.2 s ago 170 3 4 5 1 cut short, 2 unknown, 6 not decrypted, 7 replayed\n",
+		"upstairs hci0 00:1A:7D:DA:71:13 passive 0.2 s ago 170 3 4 5 1 cut short, 2 unknown, 6 not decrypted, 7 replayed, 8 not encrypted\n",
 		"yard hci1 off never 0 0 0 0 0\n",
 		"hall -60 dBm, connected 45 s ago 0 % bthome 9 8 0 upstairs\n",
 		"cellar - never - - 0 0 7 upstairs\n",

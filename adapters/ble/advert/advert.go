@@ -123,6 +123,7 @@ type Measure struct {
 type Frame struct {
 	Format   Format
 	Repeat   bool      // the device sent the same message before: a sign of life, and nothing new
+	Sealed   bool      // it was decrypted with the device's key: nobody else made it
 	Measures []Measure // valid until the Decoder's next Decode
 }
 
@@ -144,6 +145,7 @@ type Decoder struct {
 	plain    [len(formatNames)]counter // numbers that anybody could have sent: they tell repeats apart, no more
 	sealed   [len(formatNames)]counter // numbers of authentic messages
 	measures []Measure
+	opened   bool // the message at hand was encrypted, and is believed
 }
 
 // counter is the last message number of one format.
@@ -209,7 +211,7 @@ func ParseMAC(text string) (mac [6]byte, ok bool) {
 // Decode reads one field. Errors wrap ErrUnknown, ErrTruncated, ErrObject, ErrKey or ErrReplay, and there is no value
 // then. Replays are judged by the numbers of authentic messages alone: nothing that is not encrypted moves them.
 func (d *Decoder) Decode(f Field) (Frame, error) {
-	d.measures = d.measures[:0]
+	d.measures, d.opened = d.measures[:0], false
 	format := Recognise(f)
 	var repeat bool
 	var err error
@@ -234,7 +236,7 @@ func (d *Decoder) Decode(f Field) (Frame, error) {
 	if err != nil {
 		return Frame{Format: format}, err
 	}
-	return Frame{Format: format, Repeat: repeat, Measures: d.measures}, nil
+	return Frame{Format: format, Repeat: repeat, Sealed: d.opened, Measures: d.measures}, nil
 }
 
 // count notes the number of a message that is not encrypted, and says whether it is the one that was there last.
@@ -250,6 +252,7 @@ func (d *Decoder) admit(f Format, n uint32) (repeat bool, err error) {
 	if c.known && n < c.last && !(d.restarts && n < lowRestart) {
 		return false, fmt.Errorf("%w: message %d after %d: recorded and sent again by somebody, or the device began to count anew", ErrReplay, n, c.last)
 	}
+	d.opened = true
 	return c.note(n), nil
 }
 

@@ -113,6 +113,9 @@ func TestVectors(t *testing.T) {
 			if got.Repeat {
 				t.Error("a first message is no repeat")
 			}
+			if got.Sealed != (v.key != "") {
+				t.Errorf("Sealed is %v", got.Sealed)
+			}
 			if advert.Encrypted(f) != (v.key != "") {
 				t.Errorf("Encrypted is %v", advert.Encrypted(f))
 			}
@@ -298,19 +301,22 @@ func TestReplay(t *testing.T) {
 // TestReplayMiBeacon: the same of MiBeacon, whose devices also tell without encryption that they are there.
 func TestReplayMiBeacon(t *testing.T) {
 	sealed := advert.Field{ID: 0xFE95, Data: bytesOf(t, "5859 9709 66 BC9CE344EF54 01081205 000000 715EBE90")} // number 0x66
-	there := advert.Field{ID: 0xFE95, Data: bytesOf(t, "1058 9709 01 BC9CE344EF54")}
+	there := advert.Field{ID: 0xFE95, Data: bytesOf(t, "1858 9709 01 BC9CE344EF54")}                           // it says "encrypted", and holds nothing that is
 	d := decoder(t, miMAC, miKey, false)
 	d.Resume(advert.MiBeacon, 0x67)
-	if _, err := d.Decode(there); err != nil {
-		t.Error(err)
+	if f, err := d.Decode(there); err != nil || f.Sealed {
+		t.Errorf("it is there: %+v, %v", f, err)
 	}
 	if _, err := d.Decode(sealed); !errors.Is(err, advert.ErrReplay) {
 		t.Errorf("an older message: %v", err)
 	}
 	d = decoder(t, miMAC, miKey, false)
 	d.Resume(advert.MiBeacon, 0x65)
-	if _, err := d.Decode(sealed); err != nil {
-		t.Error(err)
+	if f, err := d.Decode(sealed); err != nil || !f.Sealed {
+		t.Errorf("the next message: %+v, %v", f, err)
+	}
+	if f, err := d.Decode(there); err != nil || f.Sealed {
+		t.Errorf("it is there after an encrypted message: %+v, %v", f, err)
 	}
 	if n, ok := d.Last(advert.MiBeacon); !ok || n != 0x66 {
 		t.Errorf("the last message was %d, %v", n, ok)
