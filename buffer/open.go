@@ -83,8 +83,7 @@ func (s *Store) connect(now time.Time) error {
 		s.makeGood(&before, before.Epoch == s.w.ident.Epoch)
 	}
 	s.flushLosses()
-	for s.sealNow(everything) { // what waits may have numbers of an epoch that the folder is about to forget
-	}
+	s.sealHead(everything) // what waits may have numbers of an epoch that the folder is about to forget
 	s.noteFolder()
 	return nil
 }

@@ -35,8 +35,7 @@ func (s *Store) recover(aside wreck, known bool) {
 		}
 	}
 	s.flushLosses()
-	for s.sealNow(urgent) {
-	}
+	s.sealHead(urgent)
 }
 
 // rescue saves what can be read in a folder, if there is one, and says what that is.
@@ -94,8 +93,7 @@ func (s *Store) salvage(ctx context.Context, folder string, saved tallies) (Surv
 
 // stow seals all that is in memory, while there is room.
 func (s *Store) stow() error {
-	for s.sealNow(everything) {
-	}
+	s.sealHead(everything)
 	if s.w.measured >= measureEvery {
 		s.measure()
 	}

@@ -133,6 +133,29 @@ func (p *parcel) fill(h *head, pos uint64, room int, due func(*entry) bool) (uin
 	return max(p.end, h.base), room
 }
 
+// sealHead seals what is in memory now, as far as it is urgent enough. What comes meanwhile has its own time: it could keep this
+// going for ever.
+func (s *Store) sealHead(what urgency) {
+	var ends [len(field.Classes)]uint64
+	s.mu.Lock()
+	for c, st := range s.streams {
+		ends[c] = st.head.named
+	}
+	s.mu.Unlock()
+	left := func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for c, st := range s.streams {
+			if st.head.base < ends[c] {
+				return true
+			}
+		}
+		return false
+	}
+	for left() && s.sealNow(what) {
+	}
+}
+
 // restore puts the entries of parcels that were not committed back.
 func (s *Store) restore(parcels []*parcel) {
 	for _, p := range parcels {

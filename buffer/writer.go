@@ -346,7 +346,8 @@ func (s *Store) flushLosses() {
 		s.squeeze()
 	}
 	s.mu.Unlock()
-	for untold && s.sealNow(urgent) {
+	if untold {
+		s.sealHead(urgent)
 	}
 }
 
