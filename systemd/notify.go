@@ -3,7 +3,6 @@ package systemd
 import (
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sys/unix"
@@ -34,11 +33,6 @@ func (Notifier) Stopping() error { return send(daemon.SdNotifyStopping) }
 
 // Alive feeds the watchdog once. Watchdog does it by itself.
 func (Notifier) Alive() error { return send(daemon.SdNotifyWatchdog) }
-
-// ExtendTimeout asks for at least so much more time, from now on, for the start, reload or stop that is under way.
-func (Notifier) ExtendTimeout(d time.Duration) error {
-	return send(fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", d.Microseconds()))
-}
 
 func send(state string) error {
 	if _, err := daemon.SdNotify(false, state); err != nil {

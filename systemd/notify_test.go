@@ -54,7 +54,6 @@ func TestNotifier(t *testing.T) {
 		{"a status cannot smuggle", func() error { return n.Status("a\nREADY=1\tb") }, "STATUS=a READY=1 b"},
 		{"stopping", n.Stopping, "STOPPING=1"},
 		{"alive", n.Alive, "WATCHDOG=1"},
-		{"extend", func() error { return n.ExtendTimeout(90 * time.Second) }, "EXTEND_TIMEOUT_USEC=90000000"},
 	} {
 		if err := c.send(); err != nil {
 			t.Errorf("%s: %v", c.name, err)

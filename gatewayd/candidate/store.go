@@ -29,7 +29,7 @@ type Trial struct {
 	Expect     []string `json:"expect"`    // devices that must answer
 }
 
-// Outcome is how a trial ended, until that was told.
+// Outcome is how a trial ended.
 type Outcome struct {
 	Operator string          `json:"operator"`
 	ID       string          `json:"id"`
@@ -267,8 +267,8 @@ func (s *Store) Begin(t Trial) error {
 	return nil
 }
 
-// End closes the trial: its generation is kept, or what was before is back. The outcome waits to be told. With an error,
-// which is a disk's, nothing is kept; what was before is back all the same, and the next Open ends the trial again.
+// End closes the trial: its generation is kept, or what was before is back. With an error, which is a disk's, nothing is
+// kept; what was before is back all the same, and the next Open ends the trial again.
 func (s *Store) End(kept bool, text string, report json.RawMessage) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -284,22 +284,11 @@ func (s *Store) End(kept bool, text string, report json.RawMessage) error {
 	return err
 }
 
-// Outcome is how the last trial ended, if that was not told yet; nil else.
+// Outcome is how the last trial ended; nil when there was none, or another one has begun since.
 func (s *Store) Outcome() *Outcome {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.state.Outcome
-}
-
-// Told forgets the outcome.
-func (s *Store) Told() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.state.Outcome == nil {
-		return nil
-	}
-	s.state.Outcome = nil
-	return s.save()
 }
 
 // Abandon gives up what came from afar because it cannot be run at all: of a trial, what was before it holds, else the

@@ -110,9 +110,6 @@ func TestATrialIsKeptOrReturns(t *testing.T) {
 	if o := s.Outcome(); b.runs(s) != "second" || o == nil || !o.Kept || o.ID != "7" {
 		t.Fatalf("kept: %q, %+v", b.runs(s), o)
 	}
-	if err := s.Told(); err != nil {
-		t.Fatal(err)
-	}
 	b.try(s, "third", "")
 	if err := s.End(false, "bad", nil); err != nil {
 		t.Fatal(err)
