@@ -49,7 +49,7 @@ func (d *daemon) verbs() []command.Verb {
 		{Name: "backlog", Level: command.Observe, Does: "what waits for the platforms", Run: d.backlog},
 		{Name: "backlog-drop", Level: command.Configure, Args: "[platform]", Does: "give up what waits; it is declared lost", Run: d.dropBacklog},
 		{Name: "ledger", Level: command.Observe, Does: "what was lost, and why", Run: d.ledger},
-		{Name: "config", Level: command.Configure, Args: "[action] [text] [files] [secrets] [within] [percent] [confirm] [removes]",
+		{Name: "config", Level: command.Configure, Args: "[action] [text] [files] [secrets] [within] [percent] [confirm] [removes] [lock_out]",
 			Does: "show the configuration, or try another one", Limit: 2 * provingMost, Long: true, Run: d.configVerb},
 		{Name: "device-add", Level: command.Configure, Args: "device [tags] [within] [percent]", Does: "add a device, if it answers", Limit: 2 * provingMost, Long: true, Run: d.addDevice},
 		{Name: "device-update", Level: command.Configure, Args: "device [tags] [within] [percent]", Does: "put a device in the place of one of the same name, if it answers", Limit: 2 * provingMost, Long: true, Run: d.updateDevice},

@@ -12,6 +12,7 @@ import (
 
 	"edgegateway/gatewayd/candidate"
 	"edgegateway/gatewayd/command"
+	"edgegateway/gatewayd/config"
 )
 
 // configArgs are the arguments of config. Without an action it is "show".
@@ -20,6 +21,8 @@ type configArgs struct {
 	Text    string             `json:"text,omitempty"`    // of set: the main file
 	Files   map[string]*string `json:"files,omitempty"`   // of set: others by name, such as conf.d/20-pump.toml; null takes one away
 	Secrets map[string]*string `json:"secrets,omitempty"` // of set: contents of the credentials folder, by name
+
+	LockOut bool `json:"lock_out,omitempty"` // of set: nobody need be able to do this from afar again
 	proving
 }
 
@@ -53,6 +56,9 @@ func (d *daemon) configVerb(ctx context.Context, raw json.RawMessage) (any, erro
 		}
 		if files, err = args.over(files); err != nil {
 			return nil, err
+		}
+		if command.CallerOf(ctx).ID != "" && !args.LockOut {
+			args.judge = staysOpen(d.here().site)
 		}
 		return d.try(ctx, files, args.proving)
 	default:
@@ -94,6 +100,24 @@ func (a *configArgs) over(files candidate.Files) (candidate.Files, error) {
 		}
 	}
 	return files, nil
+}
+
+// staysOpen refuses a configuration that nobody could change from afar any more, unless nobody can now.
+func staysOpen(before *site) func(*site) error {
+	return func(next *site) error {
+		if !changeable(before.config) || changeable(next.config) {
+			return nil
+		}
+		return &command.Error{Code: command.Refused, Text: "with this configuration nobody could change it from afar again: no [[operator]] has \"config\" among its verbs " +
+			"and the level for it, configure or admin; leave one that has, or send \"lock_out\": true if that is meant"}
+	}
+}
+
+// changeable says whether anybody may change a configuration from afar.
+func changeable(c *config.Config) bool {
+	const verb, level = "config", command.Configure
+	return slices.ContainsFunc(operators(c), func(o command.Operator) bool { return slices.Contains(o.Verbs, verb) && o.Level >= level }) ||
+		slices.ContainsFunc(c.Platforms, func(p config.Platform) bool { return slices.Contains(p.UnsignedVerbs, verb) })
 }
 
 func (d *daemon) showConfig() (any, error) {

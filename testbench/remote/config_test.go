@@ -276,3 +276,23 @@ func TestAReloadThrowsNoReadAway(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestNobodyIsLockedOut: a candidate that takes the verb config from everybody has to say that it is meant.
+func TestNobodyIsLockedOut(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, "trusted")
+	s.start()
+	s.settled()
+	before := s.hash()
+	closed := strings.Replace(s.config, `"config", `, "", 1)
+	if r, _ := s.set("closed", closed, nil); r.Code != "refused" || !strings.Contains(r.Text, "lock_out") || s.hash() != before {
+		t.Errorf("without a word: %+v", r)
+	}
+	if r, c := s.set("meant", closed, map[string]any{"lock_out": true, "within": "60s"}); r.Code != "ok" || !c.Kept {
+		t.Errorf("meant: %+v, %+v", r, c)
+	}
+	s.send(s.sign("control-room", newOrder("show", "config", nil)), false)
+	if r := s.answer("show", 1); r.Code != "unauthorized" {
+		t.Errorf("afterwards: %+v", r)
+	}
+}
