@@ -167,6 +167,9 @@ func (d *daemon) try(ctx context.Context, files candidate.Files, p proving) (any
 	if err := judgeSite(next, filepath.Dir(file)); err != nil {
 		return nil, err
 	}
+	if err := judgeRetained(d.here().config, next.config); err != nil {
+		return nil, err
+	}
 	if p.judge != nil {
 		if err := p.judge(next); err != nil {
 			return nil, err

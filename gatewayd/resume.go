@@ -63,6 +63,11 @@ func (d *daemon) resume(ctx context.Context) error {
 		proving = d.desk.GoesOn(ctx, t.Operator, t.ID, "config")
 	}
 	result, err := d.prove(proving, t, report, nil)
+	if err == nil && d.retainsMore() {
+		d.restart(0) // which also answers; until then the next trial has to wait
+		<-ctx.Done()
+		return nil
+	}
 	d.change.end()
 	// What is not kept is answered by the start that follows: the platform that asked may not be in this configuration.
 	if t.ID != "" && err == nil {

@@ -47,6 +47,7 @@ type daemon struct {
 	audit   *audit.Log
 	desk    *command.Desk
 	kept    *candidate.Store // configurations from afar
+	before  *config.Config   // of the trial that this start is for; nil for none
 	change  changing
 	creds   string   // the installer's credentials folder
 	lines   *crew    // the loops that run, by line
@@ -119,6 +120,10 @@ func (c *cli) runDaemon(generation int) error {
 	if fatal := site.fatal(); fatal != nil {
 		return fatal
 	}
+	before, err := beforeTrial(kept)
+	if err != nil {
+		return err
+	}
 	socket, err := listenControl(c.socket())
 	if err != nil {
 		return err
@@ -128,7 +133,8 @@ func (c *cli) runDaemon(generation int) error {
 		log.Error("the local page is not served", "error", err) // not worth stopping the daemon for
 	}
 
-	d := &daemon{log: log, since: time.Now(), kept: kept, creds: c.creds, leave: make(chan string, 1), again: make(chan int, 1)}
+	d := &daemon{log: log, since: time.Now(), kept: kept, before: before, creds: c.creds,
+		leave: make(chan string, 1), again: make(chan int, 1)}
 	d.scene.Store(&scene{site: site})
 	if d.clock, err = clock.New(c.state, clock.Options{Ask: systemd.ClockSynchronised, Event: d.event, Log: log}); err != nil {
 		return err
@@ -222,17 +228,13 @@ func (c *cli) runDaemon(generation int) error {
 }
 
 func (d *daemon) bufferOptions(c *cli, head int64) buffer.Options {
-	b := &d.here().config.Buffer
-	o := buffer.Options{
+	b, platforms := retained(d.here().config, d.before)
+	return buffer.Options{
 		Dir: filepath.Join(c.state, "buffer"), Scratch: filepath.Join(c.runtime, "buffer"), Limit: b.Limit, HeadLimit: head, Keep: b.Keep, Thin: b.Thin,
 		KeepOf: map[field.Class]time.Duration{field.Events: b.KeepEvents, field.Replies: b.KeepReplies},
 		Commit: b.Commit, CommitEvents: b.CommitEvents, DurableFirst: b.DurableFirst,
-		Probe: probeStore, Now: d.clock.Stamp, Correct: d.clock.Correct, Log: d.log,
+		Destinations: platforms, Probe: probeStore, Now: d.clock.Stamp, Correct: d.clock.Correct, Log: d.log,
 	}
-	for _, p := range d.here().config.Platforms {
-		o.Destinations = append(o.Destinations, p.Name)
-	}
-	return o
 }
 
 // probeStore has another process of this binary open the store, which may end that process.

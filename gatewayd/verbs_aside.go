@@ -106,11 +106,8 @@ func (c *cli) requeue(ctx context.Context, folder string) (survey buffer.Survey,
 	if len(cfg.Platforms) == 0 {
 		return survey, fmt.Errorf("%s names no platform, so nobody is owed what would be saved; correct it, or print the records with --export", c.config)
 	}
-	o := buffer.Options{Dir: c.bufferFolder(), Limit: cfg.Buffer.Limit, Log: slog.New(slog.NewTextHandler(io.Discard, nil))}
-	for _, p := range cfg.Platforms {
-		o.Destinations = append(o.Destinations, p.Name)
-	}
-	store, err := buffer.Open(o)
+	store, err := buffer.Open(buffer.Options{Dir: c.bufferFolder(), Limit: cfg.Buffer.Limit, Destinations: namesOf(cfg),
+		Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	if errors.Is(err, buffer.ErrLocked) {
 		return survey, fmt.Errorf("%w; or print the records with --export", err)
 	}

@@ -167,6 +167,16 @@ func (s *Store) fileOf(generation int) string {
 	return filepath.Join(s.generation(generation), Main)
 }
 
+// Before is the main file of what comes back when the trial is given back; "" when nothing is on trial.
+func (s *Store) Before() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state.Trial == nil {
+		return ""
+	}
+	return s.fileOf(s.state.Kept)
+}
+
 // Secret finds the file of a secret: among what came from afar, else in the given folder.
 func (s *Store) Secret(name, folder string) string {
 	s.mu.Lock()
