@@ -12,6 +12,7 @@ import (
 
 	"edgegateway/adapters/field"
 	"edgegateway/buffer"
+	"edgegateway/gatewayd/candidate"
 	"edgegateway/gatewayd/config"
 	"edgegateway/gatewayd/health"
 )
@@ -99,14 +100,24 @@ func (c *cli) salvageAside() error {
 
 // requeue takes what can be read in a folder into the store of a daemon that does not run.
 func (c *cli) requeue(ctx context.Context, folder string) (survey buffer.Survey, err error) {
-	cfg, _, err := config.Load(c.config, build())
+	// What holds may have come from afar; who is not named loses what is owed to him.
+	kept, err := candidate.Look(filepath.Join(c.state, configFolder), c.config)
 	if err != nil {
 		return survey, err
 	}
-	if len(cfg.Platforms) == 0 {
-		return survey, fmt.Errorf("%s names no platform, so nobody is owed what would be saved; correct it, or print the records with --export", c.config)
+	cfg, _, err := config.Load(kept.File(), build())
+	if err != nil {
+		return survey, err
 	}
-	store, err := buffer.Open(buffer.Options{Dir: c.bufferFolder(), Limit: cfg.Buffer.Limit, Destinations: namesOf(cfg),
+	before, err := beforeTrial(kept)
+	if err != nil {
+		return survey, err
+	}
+	b, names := retained(cfg, before)
+	if len(names) == 0 {
+		return survey, fmt.Errorf("%s names no platform, so nobody is owed what would be saved; correct it, or print the records with --export", kept.File())
+	}
+	store, err := buffer.Open(buffer.Options{Dir: c.bufferFolder(), Limit: b.Limit, Destinations: names,
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	if errors.Is(err, buffer.ErrLocked) {
 		return survey, fmt.Errorf("%w; or print the records with --export", err)

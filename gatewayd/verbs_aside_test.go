@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -13,6 +15,7 @@ import (
 
 	"edgegateway/adapters/field"
 	"edgegateway/buffer"
+	"edgegateway/gatewayd/candidate"
 )
 
 // asideStore leaves a store with n readings for the platform, set aside, in a state folder, and the configuration to it.
@@ -41,9 +44,12 @@ func asideStore(t *testing.T, n int) (state, config string) {
 	return state, config
 }
 
-func openBuffer(t *testing.T, state string) *buffer.Store {
+func openBuffer(t *testing.T, state string, platforms ...string) *buffer.Store {
 	t.Helper()
-	store, err := buffer.Open(buffer.Options{Dir: filepath.Join(state, "buffer"), Reserve: 1 << 20, Destinations: []string{"platform"},
+	if len(platforms) == 0 {
+		platforms = []string{"platform"}
+	}
+	store, err := buffer.Open(buffer.Options{Dir: filepath.Join(state, "buffer"), Reserve: 1 << 20, Destinations: platforms,
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	if err != nil {
 		t.Fatal(err)
@@ -128,4 +134,55 @@ func TestAStoreThatWasSetAsideIsReadAndTakenBack(t *testing.T) {
 	call(1, "backlog", "salvage")
 	closeBuffer(t, store)
 	call(1, "backlog", "verify", filepath.Join(state, "nowhere"))
+}
+
+// TestSalvageServesThePlatformsThatHold: the installer's file knows less than the configuration from afar that holds, or
+// that is on trial, and nobody loses by it what the store has for him.
+func TestSalvageServesThePlatformsThatHold(t *testing.T) {
+	const n = 20
+	state, main := asideStore(t, n)
+	platforms := []string{"platform", "kept", "trial"}
+	store := openBuffer(t, state, platforms...)
+	over, end := context.WithCancel(context.Background())
+	end() // closing makes it durable
+	if err := store.Append(over, field.Record{Reply: []byte("{}")}); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	closeBuffer(t, store)
+
+	text, err := os.ReadFile(main)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept, err := candidate.Open(filepath.Join(state, configFolder), main, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range platforms[1:] {
+		generation, _, err := kept.Prepare(candidate.Files{candidate.Main: fmt.Appendf(nil, "%sname = %q\n", text, name)})
+		if err == nil {
+			err = kept.Begin(candidate.Trial{Generation: generation})
+		}
+		if err == nil && name == "kept" {
+			err = kept.End(true, "", nil)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	var out, errOut bytes.Buffer
+	if code := execute([]string{"backlog", "salvage", "--state", state, "--config", main}, &out, &errOut); code != 0 {
+		t.Fatalf("exit code %d\n%s%s", code, out.String(), errOut.String())
+	}
+	store = openBuffer(t, state, platforms[1:]...)
+	defer closeBuffer(t, store)
+	for _, d := range store.Stats().Destinations {
+		if b := d.Books[field.Replies]; b.Buffered != 1 {
+			t.Errorf("%s is owed %d replies, and should be one", d.Name, b.Buffered)
+		}
+	}
+	if trial := kept.Trial(); trial == nil {
+		t.Error("the trial was ended")
+	}
 }

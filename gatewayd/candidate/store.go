@@ -63,23 +63,40 @@ const stateFile = "state.json"
 // ErrBusy says that a trial is under way.
 var ErrBusy = errors.New("another configuration is on trial")
 
+// Look is Open without its consequences: nothing is written, and a trial stays one. The error is that of a state that
+// cannot be read.
+func Look(dir, main string) (*Store, error) {
+	s := &Store{dir: dir, main: main}
+	text, err := os.ReadFile(filepath.Join(dir, stateFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return s, nil
+	}
+	if err != nil {
+		return s, err
+	}
+	if err := json.Unmarshal(text, &s.state); err != nil {
+		return s, fmt.Errorf("%w (%s)", errState, err)
+	}
+	return s, nil
+}
+
+var errState = errors.New("what was known of configurations from afar cannot be read")
+
 // Open looks at what holds. A trial is over, and what was before is back, unless resume is its generation: the daemon
 // was started anew for it. What came from afar is given up when the installer's files have changed since. Note tells of
 // either. The error is that of a disk: what holds could not be read, and the installer's files do; or not be written, and
 // the next Open finds the same again. The store can be used all the same.
 func Open(dir, main string, resume int) (*Store, error) {
-	s := &Store{dir: dir, main: main}
-	text, err := os.ReadFile(filepath.Join(dir, stateFile))
+	s, err := Look(dir, main)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return s, os.MkdirAll(dir, 0o700)
-	case err != nil:
-		return s, err
-	}
-	if err := json.Unmarshal(text, &s.state); err != nil {
-		s.note = fmt.Sprintf("what was known of configurations from afar cannot be read (%s): the installer's files hold", err)
+	case errors.Is(err, errState):
+		s.note = err.Error() + ": the installer's files hold"
 		s.state = state{V: 1}
 		return s, s.save()
+	case err != nil:
+		return s, err
+	case s.state.V == 0:
+		return s, os.MkdirAll(dir, 0o700)
 	}
 	base := ""
 	if files, err := read(main); err == nil {
