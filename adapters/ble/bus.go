@@ -44,14 +44,7 @@ const callTimeout = 10 * time.Second
 func dial(ctx context.Context, address string, signals dbus.SignalHandler) (*dbus.Conn, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	patience := time.AfterFunc(callTimeout, cancel) // a bus that accepts and says nothing is no bus
-	options := []dbus.ConnOption{dbus.WithContext(ctx), dbus.WithSignalHandler(signals)}
-	var conn *dbus.Conn
-	var err error
-	if address == "" {
-		conn, err = dbus.ConnectSystemBus(options...)
-	} else {
-		conn, err = dbus.Connect(address, options...)
-	}
+	conn, err := connect(ctx, address, dbus.WithContext(ctx), dbus.WithSignalHandler(signals))
 	if !patience.Stop() && err == nil {
 		_ = conn.Close()
 		err = context.DeadlineExceeded
