@@ -22,7 +22,8 @@ const (
 	deadline = time.Second
 	// leeway is for a seal that is on its way, and for two clocks of one machine that is busy.
 	leeway = 500 * time.Millisecond
-	// atStop is before a clean stop: a read whose answer nobody waits for any more.
+	// atStop is around a clean stop, and around the field's end: a read whose answer nobody waits for any more, or that was
+	// cut off.
 	atStop = 200 * time.Millisecond
 	// quiet is for how long nothing new may be taken before the field counts as silent.
 	quiet = 2 * time.Second
@@ -33,6 +34,7 @@ func (s *scenario) cmdSettle(ts *testscript.TestScript, args []string) error {
 	if !s.running() {
 		return errors.New("the daemon is not running")
 	}
+	s.off = time.Now()
 	s.field()
 	if s.plant != nil {
 		s.plant.Close()
@@ -193,8 +195,11 @@ func (s *scenario) testify(ts *testscript.TestScript, p *platform, declared uint
 	return errors.Join(all...)
 }
 
-// excuse tells how long after the moment the daemon ended, and whether what was read then may be missing.
+// excuse tells how long after the moment the daemon ended, or the field, and whether what was read then may be missing.
 func (s *scenario) excuse(at time.Time) (time.Duration, bool) {
+	if before := s.off.Sub(at); !s.off.IsZero() && before.Abs() <= atStop {
+		return max(0, before), true
+	}
 	for _, r := range s.runs {
 		r.mu.Lock()
 		ended, killed := r.ended, r.killed

@@ -45,6 +45,7 @@ type scenario struct {
 	daemon *rig.Daemon
 	runs   []*run
 	mark   time.Time // of the last fault that was switched on or off
+	off    time.Time // when the field was switched off for good
 }
 
 func newScenario(env *testscript.Env, binary string) error {
