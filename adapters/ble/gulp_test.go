@@ -11,12 +11,12 @@ import (
 func TestSocketOf(t *testing.T) {
 	for address, want := range map[string]string{
 		"unix:path=/run/dbus/system_bus_socket":        "/run/dbus/system_bus_socket",
-		"unix:path=/tmp/a%20bus,guid=0123":             "/tmp/a bus",
-		"unix:guid=0123,path=/tmp/bus":                 "/tmp/bus",
-		"unix:abstract=/tmp/bus":                       "",
-		"unix:path=/tmp/one;unix:path=/tmp/other":      "",
-		"tcp:host=127.0.0.1,port=1,path=/tmp/not-this": "",
-		"unix:path=/tmp/%zz":                           "",
+		"unix:path=/run/a%20bus,guid=0123":             "/run/a bus",
+		"unix:guid=0123,path=/run/bus":                 "/run/bus",
+		"unix:abstract=/run/bus":                       "",
+		"unix:path=/run/one;unix:path=/run/other":      "",
+		"tcp:host=127.0.0.1,port=1,path=/run/not-this": "",
+		"unix:path=/run/%zz":                           "",
 	} {
 		if got, err := socketOf(address); got != want || (err == nil) != (want != "") {
 			t.Errorf("%s: %q, %v, want %q", address, got, err, want)

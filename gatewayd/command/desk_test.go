@@ -81,6 +81,22 @@ func (o *office) note(s string) {
 	o.ran = append(o.ran, s)
 }
 
+// leave writes what a run that crashed left in the log: entries of control-room's writes.
+func (o *office) leave(entries ...audit.Entry) {
+	o.t.Helper()
+	log, _, _, err := audit.Open(o.dir, audit.Options{Now: now})
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	defer log.Close()
+	for _, e := range entries {
+		e.Operator, e.Verb, e.Expires = "control-room", "write", now()+30_000
+		if _, err := log.Append(e, true); err != nil {
+			o.t.Fatal(err)
+		}
+	}
+}
+
 // open begins a run of the desk with what the log holds.
 func (o *office) open() {
 	o.t.Helper()
@@ -307,26 +323,17 @@ func TestACrashInTheMiddleIsAnsweredAsUnknown(t *testing.T) {
 		o := newOffice(t)
 		// A crash is a log that ends early: taken and never done; done and never told.
 		o.close()
-		log, _, _, err := audit.Open(o.dir, audit.Options{Now: now})
-		if err != nil {
-			t.Fatal(err)
-		}
-		put := func(e audit.Entry) {
-			e.Operator, e.Verb, e.Expires = "control-room", "write", now()+30_000
-			if _, err := log.Append(e, true); err != nil {
-				t.Fatal(err)
-			}
-		}
 		reply, _ := json.Marshal(command.Reply{V: 1, ID: "ended", Gateway: "gw1", Verb: "write", Code: command.OK, Result: json.RawMessage(`{"x":1}`)})
-		put(audit.Entry{Kind: audit.Taken, ID: "middle"})
-		put(audit.Entry{Kind: audit.Taken, ID: "ended"})
-		put(audit.Entry{Kind: audit.Done, ID: "ended", Code: "ok", Reply: reply})
-		put(audit.Entry{Kind: audit.Taken, ID: "told"})
-		put(audit.Entry{Kind: audit.Done, ID: "told", Code: "ok", Reply: reply})
-		put(audit.Entry{Kind: audit.Told, ID: "told"})
-		put(audit.Entry{Kind: audit.Taken, ID: "known"})
-		put(audit.Entry{Kind: audit.Taken, ID: "going-on"})
-		log.Close()
+		o.leave(
+			audit.Entry{Kind: audit.Taken, ID: "middle"},
+			audit.Entry{Kind: audit.Taken, ID: "ended"},
+			audit.Entry{Kind: audit.Done, ID: "ended", Code: "ok", Reply: reply},
+			audit.Entry{Kind: audit.Taken, ID: "told"},
+			audit.Entry{Kind: audit.Done, ID: "told", Code: "ok", Reply: reply},
+			audit.Entry{Kind: audit.Told, ID: "told"},
+			audit.Entry{Kind: audit.Taken, ID: "known"},
+			audit.Entry{Kind: audit.Taken, ID: "going-on"},
+		)
 		o.resolve = func(e audit.Entry) (*command.Reply, bool) {
 			switch e.ID {
 			case "known":
@@ -384,14 +391,7 @@ func TestAReplyGoesWhereTheCommandCameFrom(t *testing.T) {
 		o.close()
 		o.sendErr = nil
 		// An older version may have said nothing of the platform.
-		log, _, _, err := audit.Open(o.dir, audit.Options{Now: now})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := log.Append(audit.Entry{Kind: audit.Taken, Operator: "control-room", ID: "old", Verb: "write", Expires: now() + 30_000}, true); err != nil {
-			t.Fatal(err)
-		}
-		log.Close()
+		o.leave(audit.Entry{Kind: audit.Taken, ID: "old"})
 		o.resolve = func(e audit.Entry) (*command.Reply, bool) { return nil, e.ID == "lasting" }
 		o.open()
 		synctest.Wait()

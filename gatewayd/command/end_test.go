@@ -36,14 +36,7 @@ func TestAnAnswerThatComesTwoWaysIsGivenOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOffice(t)
 		o.close()
-		log, _, _, err := audit.Open(o.dir, audit.Options{Now: now})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := log.Append(audit.Entry{Kind: audit.Taken, Operator: "control-room", ID: "trial", Verb: "write"}, true); err != nil {
-			t.Fatal(err)
-		}
-		log.Close()
+		o.leave(audit.Entry{Kind: audit.Taken, ID: "trial"})
 		o.resolve = func(e audit.Entry) (*command.Reply, bool) {
 			o.desk.Complete(t.Context(), e.Operator, e.ID, "kept", nil)
 			return &command.Reply{V: 1, Gateway: "gw1", Code: command.OK, Result: json.RawMessage("{}")}, false
